@@ -1,0 +1,198 @@
+"""From an envelope to setpoints: clip, capability, groups, steps and gaps, and one last clamp.
+
+The last clamp knows nothing of the envelope: whatever went before, no setpoint leaves its resource's
+ratings, and none is NaN or infinite.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from vpp.kernel import envelope as e
+from vpp.kernel.capability import q_band, s_limit
+from vpp.kernel.envelope import Envelope, OwnerArray
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
+from vpp.kernel.groups import share
+from vpp.kernel.seen import Seen
+from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Asked, CauseArray, Setpoints
+from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
+from vpp.kernel.telemetry import Telemetry
+
+TOLERANCE_MW = 1e-9
+
+_P, _P_LIMIT, _Q = Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row
+_V_REF, _F_REF, _MODE = Setpoints.v_ref_pu.row, Setpoints.f_ref_hz.row, Setpoints.mode.row
+_Q_MODE, _CONNECT = Setpoints.q_mode.row, Setpoints.connect.row
+
+
+def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArray]:
+    """Turn an envelope into setpoints.
+
+    Returns:
+        What is asked, and for each group by how much its band cannot be held [MW]: positive above its
+        upper limit, negative below its lower one.
+    """
+    fleet, groups, cap = allowed.fleet, allowed.fleet.groups, allowed.fleet.capability
+    n, g = fleet.n, groups.n
+    work = np.empty((4, n))
+    want, lo, hi, given = work
+    vm = seen.telemetry.vm_pu
+    binding = np.empty(n, np.int32)
+    by_p = np.empty(n, np.int16)
+    _clip(
+        allowed.block, allowed.owner, vm, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu, cap.q_min_pu, cap.q_max_pu,
+        cap.q_priority, want, lo, hi, by_p,
+    )  # fmt: skip
+    shortfall = np.zeros(g)
+    share(groups.parent, groups.of, allowed.group_lo, allowed.group_hi, want, lo, hi, given, binding, shortfall, np.empty((8, g)))
+    _discrete(fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
+    asked = Asked(now_ns, Setpoints(np.empty((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
+    _encode(
+        fleet.control, allowed.block, allowed.owner, vm, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu, cap.q_min_pu,
+        cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_max_mw,
+        seen.last.setpoints.block, asked.setpoints.block, asked.cause_p, asked.cause_q,
+    )  # fmt: skip
+    clamp(asked.setpoints, fleet)
+    if g:
+        held = groups.sums(asked.setpoints.p_mw)
+        # Steps and gaps may cost a little more than the sharing knew: say what the setpoints really breach.
+        shortfall = np.maximum(held - allowed.group_hi, 0.0) + np.minimum(held - allowed.group_lo, 0.0)
+    return asked, shortfall
+
+
+def clamp(setpoints: Setpoints, fleet: Fleet) -> None:
+    """Keep every setpoint finite and inside its resource's ratings, in place; independent of all that went before."""
+    _clamp(setpoints.block, fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw, fleet.capability.s_max_mva)
+
+
+@njit(cache=True)
+def _clip(
+    block: FloatArray, owner: OwnerArray, vm: FloatArray, s_max: FloatArray, i_max: FloatArray, table: Int32Array,
+    p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, q_priority: BoolArray,
+    want: FloatArray, lo: FloatArray, hi: FloatArray, by: CauseArray,
+) -> None:  # fmt: skip
+    """Wants into their bands; where reactive power has priority, active power makes room for it first."""
+    for i in range(want.size):
+        low, high = block[e.LO_P, i], block[e.HI_P, i]
+        by_low, by_high = owner[e.LO_P, i], owner[e.HI_P, i]
+        if block[e.REACH_P, i] < high:
+            high, by_high = max(block[e.REACH_P, i], low), e.AVAILABILITY
+        if s_max[i] > 0.0:
+            room = s_limit(s_max[i], i_max[i], vm[i])
+            if q_priority[i] and np.isfinite(block[e.WANT_Q, i]):
+                p = min(max(block[e.WANT_P, i], low), high)
+                q_lo, q_hi = q_band(p, s_max[i], s_max[i], p_pu[table[i]], q_min_pu[table[i]], q_max_pu[table[i]])
+                q = min(max(block[e.WANT_Q, i], max(-room, block[e.LO_Q, i])), min(room, block[e.HI_Q, i]))
+                if abs(p) < s_max[i]:
+                    q = min(max(q, min(q_lo, 0.0)), max(q_hi, 0.0)) if q_hi - q_lo > 0.0 else q
+                room = math.sqrt(max(room * room - q * q, 0.0))
+            if high > room:
+                high, by_high = max(room, low), e.CAPABILITY
+            if low < -room:
+                low, by_low = min(-room, high), e.CAPABILITY
+        w = block[e.WANT_P, i]
+        by[i] = owner[e.WANT_P, i]
+        if w > high:
+            w, by[i] = high, by_high
+        elif w < low:
+            w, by[i] = low, by_low
+        want[i], lo[i], hi[i] = w, low, high
+
+
+@njit(cache=True)
+def _discrete(
+    step: FloatArray, gap: FloatArray, want: FloatArray, lo: FloatArray, hi: FloatArray, given: FloatArray, by: CauseArray
+) -> None:
+    """Snap to steps and out of gaps: towards the side that a group's limit asked for, else towards zero."""
+    for i in range(given.size):
+        if step[i] <= 0.0 and gap[i] <= 0.0:
+            continue
+        p = given[i]
+        moved = given[i] - want[i]
+        if step[i] > 0.0:
+            k = p / step[i]
+            near = round(k)
+            if abs(k - near) < 1e-9:
+                k = near
+            elif moved < 0.0 or (moved == 0.0 and k > 0.0):
+                k = math.floor(k)
+            else:
+                k = math.ceil(k)
+            p = k * step[i]
+        if 0.0 < abs(p) < gap[i]:
+            if moved < 0.0 and p < 0.0 and -gap[i] >= lo[i]:
+                p = -gap[i]
+            elif moved > 0.0 and p > 0.0 and gap[i] <= hi[i]:
+                p = gap[i]
+            else:
+                p = 0.0
+        p = min(max(p, lo[i]), hi[i])
+        if p != given[i]:
+            given[i] = p
+            by[i] = e.STEP
+
+
+@njit(cache=True)
+def _encode(
+    control: IntArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, s_max: FloatArray, i_max: FloatArray,
+    table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, given: FloatArray, binding: Int32Array,
+    lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_max: FloatArray, last: FloatArray,
+    out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
+) -> None:  # fmt: skip
+    """Write the setpoints and the cause of each."""
+    for i in range(given.size):
+        p = given[i]
+        mode, limit = AUTONOMOUS, p_max[i]
+        cause = by[i]
+        grouped = binding[i] >= 0
+        if grouped:
+            cause = hi_by[binding[i]] if p < want[i] else lo_by[binding[i]]
+        if control[i] == CONTROL_FOLLOW:
+            mode = FOLLOW
+            limit = block[e.HI_P, i]
+        elif control[i] == CONTROL_LIMIT:
+            # A limit that does not bind now must still reach the device: the sun may come out before the next tick.
+            limit = block[e.HI_P, i]
+            if grouped or (block[e.WANT_P, i] < limit and owner[e.WANT_P, i] != e.NOBODY):
+                limit = p
+            mode = LIMIT if limit < p_max[i] else AUTONOMOUS
+        q, q_mode, by_q = 0.0, AUTONOMOUS, e.NOBODY
+        wanted = block[e.WANT_Q, i]
+        if np.isfinite(wanted) and control[i] != CONTROL_NONE:
+            q_mode, q, by_q = FOLLOW, wanted, owner[e.WANT_Q, i]
+            if q > block[e.HI_Q, i]:
+                q, by_q = block[e.HI_Q, i], owner[e.HI_Q, i]
+            if q < block[e.LO_Q, i]:
+                q, by_q = block[e.LO_Q, i], owner[e.LO_Q, i]
+            t = table[i]
+            q_lo, q_hi = q_band(p, s_limit(s_max[i], i_max[i], vm[i]), s_max[i], p_pu[t], q_min_pu[t], q_max_pu[t])
+            if q > q_hi or q < q_lo:
+                q, by_q = min(max(q, q_lo), q_hi), e.CAPABILITY
+        out[:, i] = 0.0
+        out[_P, i] = p + 0.0
+        out[_P_LIMIT, i] = limit + 0.0
+        out[_Q, i] = q + 0.0
+        out[_V_REF, i] = last[_V_REF, i]
+        out[_F_REF, i] = last[_F_REF, i]
+        out[_MODE, i] = mode
+        out[_Q_MODE, i] = q_mode
+        out[_CONNECT, i] = 1.0
+        cause_p[i], cause_q[i] = cause, by_q
+
+
+@njit(cache=True)
+def _clamp(out: FloatArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray) -> None:
+    for i in range(p_min.size):
+        p = out[_P, i]
+        p = min(max(p, p_min[i]), p_max[i]) if np.isfinite(p) else p_safe[i]
+        limit = out[_P_LIMIT, i]
+        limit = min(max(limit, p_min[i]), p_max[i]) if np.isfinite(limit) else p_max[i]
+        room = math.sqrt(max(s_max[i] * s_max[i] - p * p, 0.0))
+        q = out[_Q, i]
+        out[_P, i], out[_P_LIMIT, i] = p, limit
+        out[_Q, i] = min(max(q, -room), room) if np.isfinite(q) else 0.0
+        out[_V_REF, i] = out[_V_REF, i] if np.isfinite(out[_V_REF, i]) else 1.0
+        out[_F_REF, i] = out[_F_REF, i] if np.isfinite(out[_F_REF, i]) else 0.0
