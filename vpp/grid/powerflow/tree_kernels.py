@@ -2,52 +2,61 @@
 
 The iteration is the classical fixed point v <- v0 + Z conj(s / v), with Z applied by two passes through the tree
 (see :mod:`vpp.grid.powerflow.tree_arrays`). All arrays are in tree order, per unit, injection positive.
+
+Three things make the loops fast: indices are unsigned (a signed index costs a test for wrapping each time),
+division does not raise (``error_model="numpy"``), and a block keeps all of a node's values side by side, so that
+the compiler sees that they do not overlap and uses vector instructions over the lanes.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-import numpy as np
-
-from vpp.grid.powerflow.tree_arrays import TreeArrays
-from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, Int32Array
-
 FAST = {"contract", "reassoc", "nsz"}  # never nnan/ninf: NaN has to come through
+LANES = 32  # time steps side by side
+BLOCK = 6 * LANES  # of one node: p, q, v_re, v_im, i_re, i_im
+P, Q, V_RE, V_IM, I_RE, I_IM = (k * LANES for k in range(6))
+LANE_LIMIT = 1500  # nodes; above, a block leaves the cache and single steps are faster
+U = np.uintp
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def tree_linear_solve(arrays, i_re, i_im, v_re, v_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Node injection currents -> voltages, sources included; (n,) pu in tree order, v in place.
+    """Node injection currents -> voltages, sources included; (n,) pu in tree order, ``v`` in place.
 
-    ``i`` is used up: it comes back as the current that flows from each node towards its parent (at a slack
-    node: what its children sent). Returns the largest squared change of a voltage, NaN where one is NaN.
+    ``i`` is used up: it comes back as the current that flows from each node towards its parent. Returns the
+    largest squared change of a voltage, NaN where one is NaN.
     """
-    n, first = arrays.parent.shape[0], arrays.n_slack
-    parent = arrays.parent
-    for k in range(n - 1, first - 1, -1):
-        p = parent[k]
-        i_re[p] += arrays.down_re[k] * i_re[k] - arrays.down_im[k] * i_im[k]
-        i_im[p] += arrays.down_re[k] * i_im[k] + arrays.down_im[k] * i_re[k]
-    for k in range(first):
-        v_re[k], v_im[k] = arrays.v0_re[k], arrays.v0_im[k]
-    worst, total = 0.0, 0.0
-    for k in range(first, n):
-        p = parent[k]
-        z_re, z_im, u_re, u_im = arrays.z_re[k], arrays.z_im[k], arrays.up_re[k], arrays.up_im[k]
-        re = z_re * i_re[k] - z_im * i_im[k] + (u_re * v_re[p] - u_im * v_im[p])
-        im = z_re * i_im[k] + z_im * i_re[k] + (u_re * v_im[p] + u_im * v_re[p])
-        d_re, d_im = re - v_re[k], im - v_im[k]
-        change = d_re * d_re + d_im * d_im
-        worst = max(worst, change)
-        total += change
+    n, first, parent = arrays.parent.shape[0], arrays.n_slack, arrays.parent
+    down_re, down_im, z_re, z_im = arrays.down_re, arrays.down_im, arrays.z_re, arrays.z_im
+    up_re, up_im = arrays.up_re, arrays.up_im
+    for back in range(n - first):
+        k = U(n - 1 - back)
+        p = U(parent[k])
+        a, b, c, d = i_re[k], i_im[k], down_re[k], down_im[k]
+        i_re[p] += c * a - d * b
+        i_im[p] += c * b + d * a
+    for s in range(first):
+        v_re[s], v_im[s] = arrays.v0_re[s], arrays.v0_im[s]
+    worst = 0.0
+    for ahead in range(first, n):
+        k = U(ahead)
+        p = U(parent[k])
+        a, b, e, f = i_re[k], i_im[k], v_re[p], v_im[p]
+        re = z_re[k] * a - z_im[k] * b + (up_re[k] * e - up_im[k] * f)
+        im = z_re[k] * b + z_im[k] * a + (up_re[k] * f + up_im[k] * e)
+        x, y = re - v_re[k], im - v_im[k]
+        change = x * x + y * y
+        if not (change <= worst):  # so written that NaN is kept
+            worst = change
         v_re[k], v_im[k] = re, im
-    return worst if total == total else total
+    return worst
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _currents(p_pu, q_pu, v_re, v_im, i_re, i_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Injection currents conj(s / v) of constant powers."""
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def tree_currents(p_pu, q_pu, v_re, v_im, i_re, i_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0913
+    """Injection currents conj(s / v) of constant powers: all (n,) pu, any order."""
     for k in range(p_pu.shape[0]):
         a, b = v_re[k], v_im[k]
         w = 1.0 / (a * a + b * b)
@@ -55,137 +64,149 @@ def _currents(p_pu, q_pu, v_re, v_im, i_re, i_im):  # type: ignore[no-untyped-de
         i_im[k] = (p_pu[k] * b - q_pu[k] * a) * w
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def tree_solve_work(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
     arrays, p_pu, q_pu, v_re, v_im, i_re, i_im, tol, max_iter  # noqa: ANN001
 ):
     """:func:`tree_solve` with the caller's work arrays ``i_re, i_im`` (n,): allocates nothing."""
     n = v_re.shape[0]
-    start = 0.0
+    usable = True
     for k in range(n):
-        start += v_re[k] * v_re[k] + v_im[k] * v_im[k]
-    if not (start > 0.0 and start < np.inf):
+        m = v_re[k] * v_re[k] + v_im[k] * v_im[k]
+        usable &= (m > 1e-6) & (m < 1e6)
+    if not usable:
         for k in range(n):
             v_re[k], v_im[k] = arrays.v0_re[k], arrays.v0_im[k]
     limit = tol * tol
     for iteration in range(1, max_iter + 1):
-        _currents(p_pu, q_pu, v_re, v_im, i_re, i_im)
+        tree_currents(p_pu, q_pu, v_re, v_im, i_re, i_im)
         change = tree_linear_solve(arrays, i_re, i_im, v_re, v_im)
         if change <= limit:
             return iteration
-        if not change < 1e12:
+        if not (change < 1e12):
             break
     for k in range(n):
         v_re[k], v_im[k] = np.nan, np.nan
     return -1
 
 
-@njit(cache=True, nogil=True)
-def tree_solve(arrays, p_pu, q_pu, v_re, v_im, tol, max_iter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Solve one step in place, warm from ``v`` (from no load where v is NaN or 0): all (n,) pu in tree order.
+@njit(cache=True, nogil=True, error_model="numpy")
+def tree_solve(arrays, p_pu, q_pu, v_re, v_im, tol, max_iter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0913
+    """Solve one step in place, warm from ``v`` (from no load where any of v is NaN or 0): (n,) pu in tree order.
 
-    ``p_pu, q_pu`` are total injections / sn_mva; those at slack nodes have no effect. Returns the iterations
-    until the largest |dv| <= tol; -1 if not converged, and then v is NaN throughout.
+    ``p_pu, q_pu`` are total injections / sn_mva; those at slack nodes have no effect on voltages but must be
+    finite. Returns the iterations until the largest |dv| <= tol; -1 if not converged, and then v is NaN
+    throughout.
     """
     i_re, i_im = np.empty_like(v_re), np.empty_like(v_im)
     return tree_solve_work(arrays, p_pu, q_pu, v_re, v_im, i_re, i_im, tol, max_iter)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _sweep_down(row, top_re, top_im, p, q, v_re, v_im, i_re, i_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
-    """One node of the pass from the leaves, all lanes: add its current to what its children sent, hand it on."""
-    d_re, d_im = row
-    for j in range(p.shape[0]):
-        a, b = v_re[j], v_im[j]
-        w = 1.0 / (a * a + b * b)
-        c_re = i_re[j] + (p[j] * a + q[j] * b) * w
-        c_im = i_im[j] + (p[j] * b - q[j] * a) * w
-        i_re[j] = c_re
-        i_im[j] = c_im
-        top_re[j] += d_re * c_re - d_im * c_im
-        top_im[j] += d_re * c_im + d_im * c_re
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _sweep_down(w, node, parent, d_re, d_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """One node of the pass from the leaves, all lanes: add its current to its children's, hand it on."""
+    for lane in range(LANES):
+        j = node + U(lane)
+        a, b, p, q = w[j + U(V_RE)], w[j + U(V_IM)], w[j], w[j + U(Q)]
+        r = 1.0 / (a * a + b * b)
+        w[j + U(I_RE)] = w[j + U(I_RE)] + (p * a + q * b) * r
+        w[j + U(I_IM)] = w[j + U(I_IM)] + (p * b - q * a) * r
+    for lane in range(LANES):
+        j, m = node + U(lane), parent + U(lane)
+        a, b = w[j + U(I_RE)], w[j + U(I_IM)]
+        w[m + U(I_RE)] += d_re * a - d_im * b
+        w[m + U(I_IM)] += d_re * b + d_im * a
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def _sweep_up(row, t_re, t_im, v_re, v_im, i_re, i_im, worst):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _sweep_up(w, node, parent, worst, z_re, z_im, u_re, u_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
     """One node of the pass from the roots, all lanes; clears the currents for the next iteration."""
-    z_re, z_im, u_re, u_im = row
-    for j in range(v_re.shape[0]):
-        c_re, c_im = i_re[j], i_im[j]
-        re = z_re * c_re - z_im * c_im + (u_re * t_re[j] - u_im * t_im[j])
-        im = z_re * c_im + z_im * c_re + (u_re * t_im[j] + u_im * t_re[j])
-        d_re, d_im = re - v_re[j], im - v_im[j]
-        change = d_re * d_re + d_im * d_im
-        worst[j] = max(worst[j], change)
-        v_re[j] = re
-        v_im[j] = im
-        i_re[j] = 0.0
-        i_im[j] = 0.0
+    for lane in range(LANES):
+        j, m = node + U(lane), parent + U(lane)
+        a, b, e, f = w[j + U(I_RE)], w[j + U(I_IM)], w[m + U(V_RE)], w[m + U(V_IM)]
+        re = z_re * a - z_im * b + (u_re * e - u_im * f)
+        im = z_re * b + z_im * a + (u_re * f + u_im * e)
+        x, y = re - w[j + U(V_RE)], im - w[j + U(V_IM)]
+        worst[lane] = max(worst[lane], x * x + y * y)
+        w[j + U(V_RE)] = re
+        w[j + U(V_IM)] = im
+        w[j + U(I_RE)] = 0.0
+        w[j + U(I_IM)] = 0.0
 
 
-@njit(cache=True, nogil=True)
-def tree_batch(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
-    arrays: TreeArrays,
-    p_mw: FloatArray,
-    q_mvar: FloatArray,
-    fixed_p_mw: FloatArray,
-    fixed_q_mvar: FloatArray,
-    per_sn: float,
-    tol: float,
-    max_iter: int,
-    lanes: int,
-    v: ComplexArray,
-    converged: BoolArray,
-    iterations: Int32Array,
-):
-    """Solve T steps, ``lanes`` at a time: injections (T, n_node) and results in *network* node order."""
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _iterate(arrays, w, tol, max_iter, took):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Iterate one block until every lane is settled; ``took`` (LANES,) gets the iterations, 0 where never."""
     n, first = arrays.parent.shape[0], arrays.n_slack
-    work = np.empty((6, n, lanes))
-    p, q, v_re, v_im, i_re, i_im = work[0], work[1], work[2], work[3], work[4], work[5]
-    worst = np.empty(lanes)
-    took = np.empty(lanes, dtype=np.int32)
-    limit = tol * tol
-    steps = p_mw.shape[0]
-    for t0 in range(0, steps, lanes):
-        used = min(lanes, steps - t0)
+    worst = np.empty(LANES)
+    took[:] = 0
+    for iteration in range(1, max_iter + 1):
+        worst[:] = 0.0
+        for back in range(n - first):
+            k = U(n - 1 - back)
+            _sweep_down(w, k * U(BLOCK), U(arrays.parent[k]) * U(BLOCK), arrays.down_re[k], arrays.down_im[k])
+        for ahead in range(first, n):
+            k = U(ahead)
+            z_re, z_im, u_re, u_im = arrays.z_re[k], arrays.z_im[k], arrays.up_re[k], arrays.up_im[k]
+            _sweep_up(w, k * U(BLOCK), U(arrays.parent[k]) * U(BLOCK), worst, z_re, z_im, u_re, u_im)
+        left = 0
+        for lane in range(LANES):
+            if worst[lane] > tol * tol:  # a lane full of NaN does not hold up the others; it is found out later
+                left += 1
+                took[lane] = 0
+            elif took[lane] == 0:
+                took[lane] = iteration
+        if left == 0:
+            break
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tree_batch(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
+    arrays, p_mw, q_mvar, fixed_p, fixed_q, per_sn, tol, max_iter, v, converged, iterations  # noqa: ANN001
+):
+    """Solve T steps in blocks: injections (T, n_node) and results (T, n_node), (T,) in *network* node order."""
+    n, steps = arrays.parent.shape[0], p_mw.shape[0]
+    w, took = np.empty(n * BLOCK), np.empty(LANES, dtype=np.int32)
+    for t0 in range(0, steps, LANES):
+        for k in range(n):
+            m, b = arrays.node[k], k * BLOCK
+            for lane in range(LANES):
+                t = min(t0 + lane, steps - 1)  # the last block is filled up with its last step
+                w[b + lane] = (p_mw[t, m] + fixed_p[m]) * per_sn
+                w[b + Q + lane] = (q_mvar[t, m] + fixed_q[m]) * per_sn
+                w[b + V_RE + lane] = arrays.v0_re[k]
+                w[b + V_IM + lane] = arrays.v0_im[k]
+                w[b + I_RE + lane] = 0.0
+                w[b + I_IM + lane] = 0.0
+        _iterate(arrays, w, tol, max_iter, took)
+        for lane in range(min(LANES, steps - t0)):
+            t, total = t0 + lane, 0.0
+            for k in range(n):
+                total += w[k * BLOCK + V_RE + lane] + w[k * BLOCK + V_IM + lane]
+            good = took[lane] > 0 and np.isfinite(total)
+            converged[t] = good
+            iterations[t] = took[lane] if good else max_iter
+            for k in range(n):
+                b = k * BLOCK + lane
+                v[t, arrays.node[k]] = complex(w[b + V_RE], w[b + V_IM]) if good else complex(np.nan, np.nan)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tree_series(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
+    arrays, p_mw, q_mvar, fixed_p, fixed_q, per_sn, tol, max_iter, v, converged, iterations  # noqa: ANN001
+):
+    """:func:`tree_batch` for large networks: one step after the other, each from no load."""
+    n = arrays.parent.shape[0]
+    p, q, v_re, v_im = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    i_re, i_im = np.empty(n), np.empty(n)
+    for t in range(p_mw.shape[0]):
         for k in range(n):
             m = arrays.node[k]
-            for j in range(used):
-                p[k, j] = (p_mw[t0 + j, m] + fixed_p_mw[m]) * per_sn
-                q[k, j] = (q_mvar[t0 + j, m] + fixed_q_mvar[m]) * per_sn
-            for j in range(used, lanes):
-                p[k, j] = 0.0
-                q[k, j] = 0.0
-            v_re[k, :] = arrays.v0_re[k]
-            v_im[k, :] = arrays.v0_im[k]
-        i_re[:] = 0.0
-        i_im[:] = 0.0
-        took[:] = 0
-        for iteration in range(1, max_iter + 1):
-            worst[:] = 0.0
-            for k in range(n - 1, first - 1, -1):
-                up = arrays.parent[k]
-                row = (arrays.down_re[k], arrays.down_im[k])
-                _sweep_down(row, i_re[up], i_im[up], p[k], q[k], v_re[k], v_im[k], i_re[k], i_im[k])
-            for k in range(first, n):
-                up = arrays.parent[k]
-                coefficients = (arrays.z_re[k], arrays.z_im[k], arrays.up_re[k], arrays.up_im[k])
-                _sweep_up(coefficients, v_re[up], v_im[up], v_re[k], v_im[k], i_re[k], i_im[k], worst)
-            open_lanes = 0
-            for j in range(lanes):
-                if worst[j] > limit:
-                    open_lanes += 1
-                elif took[j] == 0:
-                    took[j] = iteration
-            if open_lanes == 0:
-                break
-        for j in range(used):
-            t = t0 + j
-            total = 0.0
-            for k in range(n):
-                total += v_re[k, j] + v_im[k, j]
-            good = took[j] > 0 and worst[j] <= limit and np.isfinite(total)
-            converged[t] = good
-            iterations[t] = took[j] if good else max_iter
-            for k in range(n):
-                v[t, arrays.node[k]] = complex(v_re[k, j], v_im[k, j]) if good else complex(np.nan, np.nan)
+            p[k] = (p_mw[t, m] + fixed_p[m]) * per_sn
+            q[k] = (q_mvar[t, m] + fixed_q[m]) * per_sn
+            v_re[k], v_im[k] = arrays.v0_re[k], arrays.v0_im[k]
+        took = tree_solve_work(arrays, p, q, v_re, v_im, i_re, i_im, tol, max_iter)
+        converged[t] = took > 0
+        iterations[t] = took if took > 0 else max_iter
+        for k in range(n):
+            v[t, arrays.node[k]] = complex(v_re[k], v_im[k])
