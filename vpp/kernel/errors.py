@@ -33,13 +33,15 @@ class Finding:
     line: int = 0
     path: str = ""
     value: str = ""
+    severity: str = "error"  # or "warning": it can be used, but is probably not meant
 
     def __str__(self) -> str:
         """Render as ``file:line: path: message (got value)``, leaving out what is not known."""
         place = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
         path = f"{self.path}: " if self.path else ""
         value = f" (got {self.value})" if self.value else ""
-        return f"{place}{path}{self.message}{value}"
+        kind = "" if self.severity == "error" else f"{self.severity}: "
+        return f"{place}{kind}{path}{self.message}{value}"
 
 
 class ScenarioError(VppError):

@@ -1,0 +1,201 @@
+"""The chain of controllers, the planner, orders and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field, Strict
+
+from scenarios.schema.series import Prices
+from scenarios.schema.time import Time, clock_times_ns
+from scenarios.schema.units import (
+    Clock,
+    Hours,
+    Mvar,
+    Mw,
+    MwMagnitude,
+    MwPerSecond,
+    Part,
+    Pu,
+    Seconds,
+    Soc,
+    StepSeconds,
+    Where,
+    bad,
+    seconds_of_day,
+)
+
+
+class FollowSchedule(Part):
+    """Proposer: follow the plan in force."""
+
+    use: Literal["schedule"]
+
+
+class FollowOrders(Part):
+    """Proposer: do what operators ask; replaces what the schedule wants."""
+
+    use: Literal["orders"]
+
+
+class OverVoltage(Part):
+    """Guard: cap injection where the voltage is high."""
+
+    use: Literal["over_voltage"]
+    vm_high_pu: Pu = Field(1.05, description="voltage where capping begins [pu]")
+    vm_max_pu: Pu = Field(1.10, description="voltage where nothing may be injected any more [pu]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.vm_high_pu >= self.vm_max_pu:
+            yield ("vm_high_pu",), f"vm_high_pu is not below vm_max_pu ({self.vm_max_pu:g})"
+
+
+class UnderVoltage(Part):
+    """Guard: stop consumption where the voltage is low."""
+
+    use: Literal["under_voltage"]
+    vm_low_pu: Pu = Field(0.95, description="voltage where consumption begins to be cut [pu]")
+    vm_min_pu: Pu = Field(0.90, description="voltage where nothing may be consumed any more [pu]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.vm_min_pu >= self.vm_low_pu:
+            yield ("vm_min_pu",), f"vm_min_pu is not below vm_low_pu ({self.vm_low_pu:g})"
+
+
+class SocGuard(Part):
+    """Guard: never charge a full battery nor discharge an empty one."""
+
+    use: Literal["soc"]
+    soc_min: Soc | None = Field(None, description="lowest state of charge, 0…1; default: each battery's own")
+    soc_max: Soc | None = Field(None, description="highest state of charge, 0…1; default: each battery's own")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.soc_min is not None and self.soc_max is not None and self.soc_min >= self.soc_max:
+            yield ("soc_min",), f"soc_min is not below soc_max ({self.soc_max:g})"
+
+
+class RampGuard(Part):
+    """Guard: limit the change from one tick to the next."""
+
+    use: Literal["ramp"]
+    ramp_mw_per_s: MwPerSecond | None = Field(None, description="limit for every resource [MW/s]; default: each resource's own")
+
+
+class PccGuard(Part):
+    """Guard: limit what a group exchanges with the network around it."""
+
+    use: Literal["pcc"]
+    group: str = Field("pcc", description="the group")
+    import_mw: MwMagnitude | None = Field(None, description="largest import, a magnitude [MW]; default: no limit")
+    export_mw: MwMagnitude | None = Field(None, description="largest export, a magnitude [MW]; default: no limit")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """A limit limits something."""
+        if self.import_mw is None and self.export_mw is None:
+            yield (), "give import_mw, export_mw or both"
+
+
+Proposer = Annotated[FollowSchedule | FollowOrders, Field(discriminator="use")]
+Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard, Field(discriminator="use")]
+
+
+class Control(Part):
+    """The chain: proposers want, lowest priority first; guards only narrow."""
+
+    proposers: tuple[Proposer, ...] = Field(
+        (FollowSchedule(use="schedule"), FollowOrders(use="orders")),
+        description="controllers that propose, lowest priority first",
+    )
+    guards: tuple[Guard, ...] = Field(
+        (OverVoltage(use="over_voltage"), UnderVoltage(use="under_voltage"), SocGuard(use="soc"), RampGuard(use="ramp")),
+        description="controllers that only narrow what is allowed",
+    )
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Voltage thresholds do not cross."""
+        high = [g.vm_high_pu for g in self.guards if isinstance(g, OverVoltage)]
+        for i, guard in enumerate(self.guards):
+            if isinstance(guard, UnderVoltage) and high and guard.vm_low_pu >= min(high):
+                yield ("guards", i, "vm_low_pu"), f"vm_low_pu is not below vm_high_pu ({min(high):g}) of over_voltage"
+
+
+class DayAhead(Part):
+    """Planner: the next day's schedule of the batteries by price and self-consumption, under the group's limit."""
+
+    use: Literal["day_ahead"]
+    at: Clock = Field("00:00", description="local time of day at which a plan is begun")
+    horizon_h: Hours = Field(36.0, description="how far a plan looks ahead [h]")
+    step_s: StepSeconds = Field(900.0, description="step of the plan [s]")
+    budget_s: Seconds = Field(900.0, description="the plan is in force this long after it is begun [s]")
+    group: str = Field("pcc", description="the group that is planned")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The horizon is a whole number of steps."""
+        if (self.horizon_h * 3600) % self.step_s:
+            yield ("step_s",), f"the horizon of {self.horizon_h:g} h is not a whole number of steps of {self.step_s:g} s"
+
+
+class Market(Part):
+    """Prices of energy at the PCC."""
+
+    import_eur_per_mwh: Prices = Field(description="what imported energy costs: a number, 24 or 96 values a day, or file:<csv> [EUR/MWh]")
+    export_eur_per_mwh: Prices = Field(description="what exported energy earns, likewise [EUR/MWh]")
+
+
+def _when(value: str) -> str:
+    try:
+        seconds_of_day(value)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise bad('must be a local time such as "12:00" (every day) or 2016-06-21T12:00') from None
+        if moment.tzinfo is not None:
+            raise bad("must be local, without an offset") from None
+    return value
+
+
+When = Annotated[str, Strict(), AfterValidator(_when)]
+
+
+class ScheduledOrder(Part):
+    """An order that reaches us at a known time: every day, or once."""
+
+    at: When = Field(description='local begin: "12:00" for every day, or 2016-06-21T12:00 for once')
+    until: When = Field(description="local end, in the same form; earlier than ``at`` means the next day")
+    resources: str = Field(description="a fleet entry id, a group, or resource names with * and ?")
+    p_mw: Mw | None = Field(None, description="active power asked of each, injection positive [MW]")
+    limit_mw: MwMagnitude | None = Field(None, description="highest injection allowed for each [MW]")
+    q_mvar: Mvar | None = Field(None, description="reactive power asked of each, injection positive [Mvar]")
+    author: str = Field("operator", description="who gives it")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Something is asked, for some time."""
+        if self.p_mw is None and self.limit_mw is None and self.q_mvar is None:
+            yield (), "asks for nothing: give p_mw, limit_mw or q_mvar"
+        if self._daily(self.at) != self._daily(self.until):
+            yield ("until",), "at and until must both be a time of day or both a date and time"
+        elif self.at == self.until or (not self._daily(self.at) and self.until < self.at):
+            yield ("until",), "the order ends before it begins"
+
+    @staticmethod
+    def _daily(text: str) -> bool:
+        return len(text) <= 8
+
+    def windows(self, time: Time) -> list[tuple[int, int]]:
+        """When it holds inside the scenario, [(from_ns, until_ns)], UTC."""
+        if not self._daily(self.at):
+            once = Time(start=datetime.fromisoformat(self.at), end=datetime.fromisoformat(self.until), zone=time.zone, step_s=0.001)
+            found = [(once.start_ns, once.end_ns)]
+        else:
+            day = int(timedelta(days=2) / timedelta(microseconds=1)) * 1000
+            begin = clock_times_ns(self.at, time.start_ns - day, time.end_ns, time.zone)
+            end = clock_times_ns(self.until, time.start_ns - day, time.end_ns + day, time.zone)
+            found = [(int(b), int(end[np.searchsorted(end, b, side="right")])) for b in begin]
+        return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]

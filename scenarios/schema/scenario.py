@@ -1,0 +1,152 @@
+"""A whole scenario: what is simulated, when, and who controls it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr
+
+from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
+from scenarios.schema.fleet import FleetEntry, Group
+from scenarios.schema.near import did_you_mean
+from scenarios.schema.plant import Frequency, Limits, Sensors
+from scenarios.schema.time import Time
+from scenarios.schema.units import Part, Seed, Where, bad
+from vpp.kernel.errors import Finding
+
+Place = tuple[str, int, str]  # file, line, value as written
+Recorded = Literal["asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen"]
+SCHEMES = ("simbench", "pandapower", "file")
+
+
+def _network(value: str) -> str:
+    scheme, _, rest = value.partition(":")
+    if scheme not in SCHEMES or not rest:
+        raise bad(f"must be simbench:<code>, pandapower:<name> or file:<path>{did_you_mean(scheme, SCHEMES)}")
+    return value
+
+
+def _entries(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value:
+        raise bad("a fleet has at least one entry")
+    return value
+
+
+NetworkRef = Annotated[str, AfterValidator(_network)]
+
+
+class Scenario(Part):
+    """One simulation, ready to be built. ``scenarios.load`` makes it from YAML."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; default: the file's name")
+    purpose: str = Field(min_length=1, description="what the scenario is for, one sentence; default: the file's first line, a comment")
+    extends: str | None = Field(None, exclude=True, description="another scenario (a path from this file, or a shipped one's name) whose values hold where none stand here; mappings merge, lists replace")
+    network: NetworkRef = Field(description="simbench:<code>, pandapower:<name>, or file:<path> of a pandapower JSON or MATPOWER case")
+    profiles: NetworkRef | None = Field(None, description="a SimBench network whose profiles may be used beside the network's own")
+    time: Time = Field(description="start, zone, length and step")
+    seed: Seed = Field(0, description="of everything random")
+    fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(_entries)] = Field(description="what stands in the network")
+    groups: tuple[Group, ...] = Field((), description="groups of resources inside the root group pcc")
+    control: Control = Field(Control(), description="the chain of controllers")
+    planner: DayAhead | None = Field(None, description="who makes the schedule; null for nobody")
+    market: Market | None = Field(None, description="prices of energy")
+    orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
+    sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
+    frequency: Frequency = Field(Frequency(), description="frequency over time")
+    engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
+    limits: Limits = Field(Limits(), description="what counts as a violation")
+    record: tuple[Recorded, ...] = Field(
+        ("asked", "delivered", "soc", "voltage", "loading", "cause"), description="what a run keeps"
+    )
+    _places: dict[Where, Place] = PrivateAttr(default_factory=dict)
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Names are unique, and what is named exists."""
+        for key, names in (("id", [e.id for e in self.fleet]), ("name", [g.name for g in self.groups])):
+            part = "fleet" if key == "id" else "groups"
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    yield (part, i, key), f"{name!r} is there already"
+        parents = {g.name: g.parent for g in self.groups}
+        known = ["pcc", *parents]
+        for i, group in enumerate(self.groups):
+            if group.parent not in known:
+                yield ("groups", i, "parent"), f"no group {group.parent!r}{did_you_mean(group.parent, known)}"
+            elif loop := _loop(group.name, parents):
+                yield ("groups", i, "parent"), "groups enclose one another: " + " < ".join(loop)
+        for i, guard in enumerate(self.control.guards):
+            if isinstance(guard, PccGuard) and guard.group not in known:
+                yield ("control", "guards", i, "group"), f"no group {guard.group!r}{did_you_mean(guard.group, known)}"
+        if self.planner is not None:
+            if self.planner.group not in known:
+                yield ("planner", "group"), f"no group {self.planner.group!r}{did_you_mean(self.planner.group, known)}"
+            if self.market is None:
+                yield ("planner",), "a planner needs prices: add market"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the resolved content, hex. Files count by their content, not by where they lie."""
+        content = _by_content(self.model_dump(mode="json"))
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def finding(self, message: str, *path: str | int, value: str | None = None, severity: str = "error") -> Finding:
+        """Make a finding about what stands at ``path``, with the file and line it came from."""
+        file, line, written = "", 0, ""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self._places:
+                file, line, text = self._places[path[:end]]
+                written = text if end == len(path) else ""
+                break
+        shown = ".".join(map(str, path))
+        return Finding(message, file, line, shown, written if value is None else value, severity)
+
+    def describe(self) -> str:
+        """Say in a few lines what is simulated."""
+        t = self.time
+        kinds = ", ".join(f"{e.id} ({e.kind})" for e in self.fleet)
+        chain = " → ".join(c.use for c in (*self.control.proposers, *self.control.guards))
+        planner = f"{self.planner.use} at {self.planner.at}" if self.planner else "none"
+        lines = (
+            f"{self.name}: {self.purpose}",
+            f"network   {self.network}",
+            f"time      {t.start:%Y-%m-%d %H:%M} {t.zone}, {t.n_steps} steps of {t.step_s:g} s",
+            f"fleet     {kinds}",
+            f"control   {chain}",
+            f"planner   {planner}",
+            f"record    {', '.join(self.record)}",
+            f"hash      {self.hash[:12]}, seed {self.seed}",
+        )
+        return "\n".join(lines)
+
+    def run(self, **options: Any) -> Any:
+        """Build and run it; ``options`` and what comes back are those of ``scenarios.build.run``."""
+        return importlib.import_module("scenarios.build").run(self, **options)
+
+
+def _loop(name: str, parents: dict[str, str]) -> list[str]:
+    """Follow a group outwards; the names passed if that comes back to it, else []."""
+    trail = [name]
+    while trail[-1] in parents:
+        trail.append(parents[trail[-1]])
+        if trail[-1] == name:
+            return trail
+        if trail[-1] in trail[:-1]:
+            return []
+    return []
+
+
+def _by_content(value: Any) -> Any:
+    """Put the hash of a file's content in the place of its name, everywhere."""
+    if isinstance(value, dict):
+        return {k: _by_content(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_by_content(v) for v in value]
+    if isinstance(value, str) and value.startswith("file:"):
+        return "sha256:" + hashlib.sha256(Path(value.removeprefix("file:")).read_bytes()).hexdigest()
+    return value
