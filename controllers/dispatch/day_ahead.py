@@ -1,0 +1,183 @@
+"""The day-ahead planner: price arbitrage of the storages and self-consumption under the limits of the groups.
+
+Storages that follow a setpoint are planned; resources that can be limited are curtailed where that is
+cheaper; everything else is taken as forecast. A plan is a pure function of its frame. It is never
+"infeasible": a limit that cannot be held is breached as little as possible and said in ``Plan.events``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from controllers.dispatch import direct, pyomo_model
+from controllers.dispatch.aggregate import Classes, hand_back, hand_back_limits, limitable_classes
+from controllers.dispatch.problem import Nodes, Preferences, Problem, Solution, Storages, check
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT
+from vpp.kernel.flex import Flex
+from vpp.kernel.ports import Frame
+from vpp.kernel.schedule import Schedule
+from vpp.kernel.seen import Event
+from vpp.kernel.signals import BoolArray, FloatArray, IntArray, canonical
+
+BUILDERS: Final = {"direct": direct.solve, "pyomo": pyomo_model.solve}
+NS_PER_H: Final = 3_600_000_000_000
+SEEN_MW: Final = 1e-6  # what is less than a watt is the solver's tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Schedule):
+    """A schedule that also says what it could not hold.
+
+    Attributes:
+        objective_eur: what the solver minimised: bill, wear, breaches and tie-breaks.
+        events: a ``shortfall`` for each group whose limit the plan breaches.
+    """
+
+    objective_eur: float = float("nan")
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DayAheadPlanner:
+    """Plan batteries and curtailment over the forecast's horizon.
+
+    ``Schedule.cost_eur`` is the bill of the exchange under the plan: imports at the buying price less
+    exports at the selling price, without wear and without the value of what is stored.
+
+    Attributes:
+        prefer: what is weighed beside the bill.
+        max_classes: more storages than this are planned in classes of like ones.
+        builder: "direct" (production) or "pyomo" (the reference).
+        rounds: how often a plan that charges and discharges at once is solved again with one direction closed.
+    """
+
+    prefer: Preferences = Preferences()
+    max_classes: int = 60
+    builder: str = "direct"
+    rounds: int = 8
+
+    def __post_init__(self) -> None:
+        """Check the choice of builder and the number of classes."""
+        if self.builder not in BUILDERS:
+            raise ValueError(f"builder must be one of {', '.join(BUILDERS)} (got {self.builder!r})")
+        if self.max_classes < 1:
+            raise ValueError(f"max_classes must be at least 1 (got {self.max_classes})")
+
+    def plan(self, frame: Frame) -> Plan:
+        """Compute the schedule. Raises SolveError for a frame that is not complete or a solver that fails."""
+        check(frame)
+        work = _Work(frame, self.max_classes)
+        problem = work.problem(self.prefer)
+        solution = self._solve(problem)
+        p_mw = work.spread(net_power(solution, problem.storages), solution.limited_mw)
+        own = work.own_mw(p_mw)
+        exchange = work.nodes.exchange(own)
+        return Plan(
+            frame.due_ns, frame.forecast.step_ns, canonical(p_mw), frame.fleet.layout,
+            cost_eur=_bill(frame, exchange[:, 0], problem.dt_h),
+            objective_eur=solution.objective_eur,
+            events=_breaches(frame, work.nodes, exchange, problem.dt_h),
+        )  # fmt: skip
+
+    def _solve(self, problem: Problem) -> Solution:
+        """Solve; where a storage does both at once, leave it the direction of its content and solve again."""
+        solve = BUILDERS[self.builder]
+        solution = solve(problem)
+        for _ in range(self.rounds):
+            both = np.minimum(solution.charge_mw, solution.discharge_mw) > SEEN_MW
+            if not both.any():
+                break
+            rises = _gain(solution, problem.storages) >= 0.0
+            problem = replace(
+                problem,
+                may_charge=problem.may_charge & ~(both & ~rises),
+                may_discharge=problem.may_discharge & ~(both & rises),
+            )
+            solution = solve(problem)
+        return solution
+
+
+def net_power(solution: Solution, storages: Storages) -> FloatArray:
+    """(steps, k) the one power that changes the content as the solution does, injection positive, to the milliwatt."""
+    gain = _gain(solution, storages)
+    return np.round(np.where(gain >= 0.0, -gain / storages.eff_charge, -gain * storages.eff_discharge), 9)
+
+
+def _gain(solution: Solution, storages: Storages) -> FloatArray:
+    """(steps, k) MWh gained an hour."""
+    gain: FloatArray = solution.charge_mw * storages.eff_charge - solution.discharge_mw / storages.eff_discharge
+    return gain
+
+
+class _Work:
+    """A frame sorted into what is planned, what can be limited and what is fixed."""
+
+    def __init__(self, frame: Frame, max_classes: int) -> None:
+        fleet, forecast = frame.fleet, frame.forecast
+        self.frame, self.nodes = frame, Nodes.of_frame(frame)
+        self.expected = np.where(fleet.member, forecast.p_mw, 0.0)
+        flex = Flex.of_fleet(fleet, frame.telemetry.soc, self.expected, frame.due_ns, forecast.step_ns)
+        stores: BoolArray = fleet.member & (fleet.control == CONTROL_FOLLOW) & (fleet.e_mwh > 0)
+        limits: BoolArray = fleet.member & (fleet.control == CONTROL_LIMIT)
+        self.fixed: BoolArray = ~stores & ~limits
+        self.store: IntArray = np.flatnonzero(stores)
+        self.limit: IntArray = np.flatnonzero(limits)
+        self.low, self.high = flex.p_lo_mw[:, self.limit], flex.p_hi_mw[:, self.limit]
+        i = self.store
+        self.each = Storages(
+            self.nodes.of[i], np.maximum(-fleet.p_min_mw[i], 0.0), np.maximum(fleet.p_max_mw[i], 0.0),
+            fleet.eff_charge[i], fleet.eff_discharge[i],
+            flex.e_lo_mwh[0, i], flex.e_hi_mwh[0, i], flex.e_start_mwh[i],
+        )  # fmt: skip
+        self.classes = Classes.of_storages(self.each, max_classes)
+        self.l_of, self.l_node, self.l_low, self.l_high = limitable_classes(self.nodes.of[self.limit], self.low, self.high)
+        self.dt_h = forecast.step_ns / NS_PER_H
+
+    def problem(self, prefer: Preferences) -> Problem:
+        """The arrays for the solver. A selling price above the buying price counts as the buying price."""
+        forecast = self.frame.forecast
+        fixed = self.nodes.sums(self.expected, self.fixed)
+        fixed[:, self.nodes.losses] += forecast.losses_mw
+        free = np.ones((forecast.steps, len(self.classes.whole.node)), np.bool_)
+        buy = forecast.price_buy_eur_per_mwh
+        return Problem(
+            self.dt_h, buy, np.minimum(buy, forecast.price_sell_eur_per_mwh), self.nodes, fixed, self.classes.whole,
+            free, free, self.l_node, self.l_low, self.l_high, prefer,
+        )  # fmt: skip
+
+    def spread(self, storages_mw: FloatArray, limited_mw: FloatArray) -> FloatArray:
+        """(steps, n) plan of every resource; NaN where there is none."""
+        p_mw = np.full(self.expected.shape, np.nan)
+        p_mw[:, self.store] = hand_back(storages_mw, self.classes, self.each, self.dt_h)
+        p_mw[:, self.limit] = hand_back_limits(limited_mw, self.l_of, self.low, self.high)
+        return p_mw
+
+    def own_mw(self, p_mw: FloatArray) -> FloatArray:
+        """(steps, nodes) exchange at each node itself under a plan."""
+        own = self.nodes.sums(np.where(np.isnan(p_mw), self.expected, p_mw), np.ones(p_mw.shape[1], np.bool_))
+        own[:, self.nodes.losses] += self.frame.forecast.losses_mw
+        return own
+
+
+def _bill(frame: Frame, exchange_mw: FloatArray, dt_h: float) -> float:
+    """EUR paid over the horizon, at the forecast's own prices."""
+    buy, sell = frame.forecast.price_buy_eur_per_mwh, frame.forecast.price_sell_eur_per_mwh
+    return float(np.sum(np.where(exchange_mw < 0.0, buy, sell) * -exchange_mw) * dt_h)
+
+
+def _breaches(frame: Frame, nodes: Nodes, exchange_mw: FloatArray, dt_h: float) -> tuple[Event, ...]:
+    """One event for each group and side that the plan breaches."""
+    events = []
+    for n in range(1, len(nodes.name)):
+        sides = (("export", exchange_mw[:, n] - nodes.high_mw[n]), ("import", nodes.low_mw[n] - exchange_mw[:, n]))
+        for side, beyond in sides:
+            steps = np.flatnonzero(beyond > SEEN_MW)
+            if len(steps):
+                most = float(beyond[steps].max())
+                when = frame.due_ns + int(steps[0]) * frame.forecast.step_ns
+                text = f"the plan exceeds the {side} limit of {nodes.name[n]} by up to {most:.6g} MW during {len(steps) * dt_h:g} h"
+                events.append(Event(when, "planner", "shortfall", text, nodes.name[n], most))
+    return tuple(events)
