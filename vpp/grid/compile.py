@@ -106,7 +106,7 @@ def _to_ppci(net: Any) -> dict[str, Any]:
     )
     _add_auxiliary_elements(net)
     empty = np.array([], dtype=np.int64)
-    net._pd2ppc_lookups = {key: empty for key in ("bus", "bus_dc", "ext_grid", "gen", "branch", "branch_dc")}
+    net._pd2ppc_lookups = dict.fromkeys(("bus", "bus_dc", "ext_grid", "gen", "branch", "branch_dc"), empty)
     ppci: dict[str, Any] = _pd2ppc(net)[1]
     return ppci
 

@@ -31,7 +31,7 @@ class FlowArrays(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def branch_flows_into(  # type: ignore[no-untyped-def]  # noqa: ANN201
+def branch_flows_into(
     arrays: FlowArrays,
     v_re: FloatArray,
     v_im: FloatArray,
@@ -39,7 +39,7 @@ def branch_flows_into(  # type: ignore[no-untyped-def]  # noqa: ANN201
     i_to_ka: FloatArray,
     loading: FloatArray,
     p_loss_mw: FloatArray,
-):
+) -> float:
     """Fill the four output arrays (n_branch,) from the voltages (pu); return the total losses in MW.
 
     ``loading`` is 1.0 at the rated current, the larger of the rated sides, NaN where no side is rated; a branch
@@ -54,9 +54,7 @@ def branch_flows_into(  # type: ignore[no-untyped-def]  # noqa: ANN201
             vf, vt = complex(v_re[f], v_im[f]), complex(v_re[t], v_im[t])
             cf = arrays.yff[b] * vf + arrays.yft[b] * vt
             ct = arrays.ytf[b] * vf + arrays.ytt[b] * vt
-            loss = (
-                vf.real * cf.real + vf.imag * cf.imag + vt.real * ct.real + vt.imag * ct.imag
-            ) * arrays.sn_mva
+            loss = (vf.real * cf.real + vf.imag * cf.imag + vt.real * ct.real + vt.imag * ct.imag) * arrays.sn_mva
             i_f = math.sqrt(cf.real * cf.real + cf.imag * cf.imag) * arrays.i_base_from_ka[b]
             i_t = math.sqrt(ct.real * ct.real + ct.imag * ct.imag) * arrays.i_base_to_ka[b]
         i_from_ka[b], i_to_ka[b], p_loss_mw[b] = i_f, i_t, loss

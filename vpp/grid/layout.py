@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpp.grid.tables import FloatArray, Int32Array
+from vpp.grid.tables import BoolArray, FloatArray, Int32Array
 
 SPRING_LIMIT = 500  # buses; above this a meshed network keeps the drawing of its spanning tree
 
@@ -17,7 +17,7 @@ def complete(xy: FloatArray, edges: Int32Array, roots: Int32Array) -> FloatArray
 
     Known coordinates stay. With none known a whole drawing is made; single gaps are put beside their neighbours.
     """
-    known = np.isfinite(xy).all(axis=1)
+    known: BoolArray = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1])
     if not known.any():
         return draw(len(xy), edges, roots)
     out = xy.copy()

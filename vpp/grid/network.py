@@ -134,7 +134,8 @@ class Network:
         """Sum injections given by bus position into nodes: (n,) -> (n_node,). De-energised ones are dropped."""
         node = self.node_of_bus[bus]
         on = node >= 0
-        return np.bincount(node[on], weights=values[on], minlength=self.n_node)
+        out: FloatArray = np.bincount(node[on], weights=values[on], minlength=self.n_node).astype(np.float64, copy=False)
+        return out
 
     def rated_injections(self) -> tuple[FloatArray, FloatArray]:
         """Injections (n_node,) in MW and Mvar with every load, sgen and storage as its source states it."""

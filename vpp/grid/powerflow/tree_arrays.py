@@ -70,10 +70,10 @@ def build_tree(network: Network) -> TreeArrays:
     v0[position[network.slack_node]] = network.slack_v
     for k in range(n_slack, n):
         v0[k] = back[k] * v0[up[k]]
-    parts: list[FloatArray] = []
-    for values in (down, z, back, v0):
-        parts += [np.ascontiguousarray(values.real), np.ascontiguousarray(values.imag)]
-    return TreeArrays(n_slack, up, *parts, node=order, position=position)
+    down_re, down_im, z_re, z_im, up_re, up_im, v0_re, v0_im = (
+        np.ascontiguousarray(part) for values in (down, z, back, v0) for part in (values.real, values.imag)
+    )
+    return TreeArrays(n_slack, up, down_re, down_im, z_re, z_im, up_re, up_im, v0_re, v0_im, order, position)
 
 
 def _edges(network: Network) -> tuple[Int32Array, Int32Array]:

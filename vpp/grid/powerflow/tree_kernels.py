@@ -13,6 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from vpp.grid.powerflow.tree_arrays import TreeArrays
+from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, Int32Array
+
 FAST = {"contract", "reassoc", "nsz"}  # never nnan/ninf: NaN has to come through
 LANES = 32  # time steps side by side
 BLOCK = 6 * LANES  # of one node: p, q, v_re, v_im, i_re, i_im
@@ -22,7 +25,7 @@ U = np.uintp
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def tree_linear_solve(arrays, i_re, i_im, v_re, v_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def tree_linear_solve(arrays: TreeArrays, i_re: FloatArray, i_im: FloatArray, v_re: FloatArray, v_im: FloatArray) -> float:
     """Node injection currents -> voltages, sources included; (n,) pu in tree order, ``v`` in place.
 
     ``i`` is used up: it comes back as the current that flows from each node towards its parent. Returns the
@@ -39,7 +42,7 @@ def tree_linear_solve(arrays, i_re, i_im, v_re, v_im):  # type: ignore[no-untype
         i_im[p] += c * b + d * a
     for s in range(first):
         v_re[s], v_im[s] = arrays.v0_re[s], arrays.v0_im[s]
-    worst = 0.0
+    worst, total = 0.0, 0.0
     for ahead in range(first, n):
         k = U(ahead)
         p = U(parent[k])
@@ -48,14 +51,16 @@ def tree_linear_solve(arrays, i_re, i_im, v_re, v_im):  # type: ignore[no-untype
         im = z_re[k] * b + z_im[k] * a + (up_re[k] * f + up_im[k] * e)
         x, y = re - v_re[k], im - v_im[k]
         change = x * x + y * y
-        if not (change <= worst):  # so written that NaN is kept
-            worst = change
+        worst = max(worst, change)
+        total += change  # the sum keeps a NaN, the maximum may lose it
         v_re[k], v_im[k] = re, im
-    return worst
+    return worst if total == total else total
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def tree_currents(p_pu, q_pu, v_re, v_im, i_re, i_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0913
+def tree_currents(
+    p_pu: FloatArray, q_pu: FloatArray, v_re: FloatArray, v_im: FloatArray, i_re: FloatArray, i_im: FloatArray
+) -> None:
     """Injection currents conj(s / v) of constant powers: all (n,) pu, any order."""
     for k in range(p_pu.shape[0]):
         a, b = v_re[k], v_im[k]
@@ -65,9 +70,17 @@ def tree_currents(p_pu, q_pu, v_re, v_im, i_re, i_im):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tree_solve_work(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
-    arrays, p_pu, q_pu, v_re, v_im, i_re, i_im, tol, max_iter  # noqa: ANN001
-):
+def tree_solve_work(
+    arrays: TreeArrays,
+    p_pu: FloatArray,
+    q_pu: FloatArray,
+    v_re: FloatArray,
+    v_im: FloatArray,
+    i_re: FloatArray,
+    i_im: FloatArray,
+    tol: float,
+    max_iter: int,
+) -> int:
     """:func:`tree_solve` with the caller's work arrays ``i_re, i_im`` (n,): allocates nothing."""
     n = v_re.shape[0]
     usable = True
@@ -91,7 +104,15 @@ def tree_solve_work(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tree_solve(arrays, p_pu, q_pu, v_re, v_im, tol, max_iter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0913
+def tree_solve(
+    arrays: TreeArrays,
+    p_pu: FloatArray,
+    q_pu: FloatArray,
+    v_re: FloatArray,
+    v_im: FloatArray,
+    tol: float,
+    max_iter: int,
+) -> int:
     """Solve one step in place, warm from ``v`` (from no load where any of v is NaN or 0): (n,) pu in tree order.
 
     ``p_pu, q_pu`` are total injections / sn_mva; those at slack nodes have no effect on voltages but must be
@@ -103,7 +124,7 @@ def tree_solve(arrays, p_pu, q_pu, v_re, v_im, tol, max_iter):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _sweep_down(w, node, parent, d_re, d_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sweep_down(w: FloatArray, node: np.uintp, parent: np.uintp, d_re: float, d_im: float) -> None:
     """One node of the pass from the leaves, all lanes: add its current to its children's, hand it on."""
     for lane in range(LANES):
         j = node + U(lane)
@@ -119,7 +140,16 @@ def _sweep_down(w, node, parent, d_re, d_im):  # type: ignore[no-untyped-def]  #
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _sweep_up(w, node, parent, worst, z_re, z_im, u_re, u_im):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+def _sweep_up(
+    w: FloatArray,
+    node: np.uintp,
+    parent: np.uintp,
+    worst: FloatArray,
+    z_re: float,
+    z_im: float,
+    u_re: float,
+    u_im: float,
+) -> None:
     """One node of the pass from the roots, all lanes; clears the currents for the next iteration."""
     for lane in range(LANES):
         j, m = node + U(lane), parent + U(lane)
@@ -135,7 +165,7 @@ def _sweep_up(w, node, parent, worst, z_re, z_im, u_re, u_im):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _iterate(arrays, w, tol, max_iter, took):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _iterate(arrays: TreeArrays, w: FloatArray, tol: float, max_iter: int, took: Int32Array) -> None:
     """Iterate one block until every lane is settled; ``took`` (LANES,) gets the iterations, 0 where never."""
     n, first = arrays.parent.shape[0], arrays.n_slack
     worst = np.empty(LANES)
@@ -161,9 +191,19 @@ def _iterate(arrays, w, tol, max_iter, took):  # type: ignore[no-untyped-def]  #
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tree_batch(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
-    arrays, p_mw, q_mvar, fixed_p, fixed_q, per_sn, tol, max_iter, v, converged, iterations  # noqa: ANN001
-):
+def tree_batch(
+    arrays: TreeArrays,
+    p_mw: FloatArray,
+    q_mvar: FloatArray,
+    fixed_p: FloatArray,
+    fixed_q: FloatArray,
+    per_sn: float,
+    tol: float,
+    max_iter: int,
+    v: ComplexArray,
+    converged: BoolArray,
+    iterations: Int32Array,
+) -> None:
     """Solve T steps in blocks: injections (T, n_node) and results (T, n_node), (T,) in *network* node order."""
     n, steps = arrays.parent.shape[0], p_mw.shape[0]
     w, took = np.empty(n * BLOCK), np.empty(LANES, dtype=np.int32)
@@ -192,9 +232,19 @@ def tree_batch(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def tree_series(  # type: ignore[no-untyped-def]  # noqa: ANN201, PLR0913
-    arrays, p_mw, q_mvar, fixed_p, fixed_q, per_sn, tol, max_iter, v, converged, iterations  # noqa: ANN001
-):
+def tree_series(
+    arrays: TreeArrays,
+    p_mw: FloatArray,
+    q_mvar: FloatArray,
+    fixed_p: FloatArray,
+    fixed_q: FloatArray,
+    per_sn: float,
+    tol: float,
+    max_iter: int,
+    v: ComplexArray,
+    converged: BoolArray,
+    iterations: Int32Array,
+) -> None:
     """:func:`tree_batch` for large networks: one step after the other, each from no load."""
     n = arrays.parent.shape[0]
     p, q, v_re, v_im = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
