@@ -20,18 +20,16 @@ def s_limit(s_max: float, i_max_pu: float, vm_pu: float) -> float:
 def table_at(p_pu: FloatArray, q_pu: FloatArray, at: float) -> float:
     """Piecewise-linear value of a Q(P) row at |P| = ``at``, held constant outside the table."""
     if at <= p_pu[0]:
-        return q_pu[0]
+        return float(q_pu[0])
     for k in range(1, p_pu.size):
         if at <= p_pu[k]:
-            width = p_pu[k] - p_pu[k - 1]
-            return q_pu[k - 1] + (q_pu[k] - q_pu[k - 1]) * ((at - p_pu[k - 1]) / width) if width > 0.0 else q_pu[k]
-    return q_pu[p_pu.size - 1]
+            part = (at - p_pu[k - 1]) / (p_pu[k] - p_pu[k - 1])
+            return float(q_pu[k - 1] + (q_pu[k] - q_pu[k - 1]) * part)
+    return float(q_pu[p_pu.size - 1])
 
 
 @njit(cache=True)
-def q_band(
-    p: float, s: float, s_max: float, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray
-) -> tuple[float, float]:
+def q_band(p: float, s: float, s_max: float, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray) -> tuple[float, float]:
     """Band of reactive power at active power ``p`` [MW]: the circle of radius ``s`` [MVA] and the table of ``s_max``."""
     if s_max <= 0.0:
         return 0.0, 0.0

@@ -17,7 +17,7 @@ from vpp.kernel import quality as q
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
 from vpp.kernel.seen import Seen
 from vpp.kernel.setpoints import LIMIT, Setpoints
-from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
 WANT_P: Final = 0
@@ -50,7 +50,9 @@ class Envelope:
         group_lo, group_hi: (g,) band of each group's sum of active power [MW].
     """
 
-    __slots__ = ("acts_ns", "block", "dt_s", "fleet", "group_hi", "group_hi_by", "group_lo", "group_lo_by", "owner", "speaker", "frozen")  # fmt: skip
+    __slots__ = (
+        "acts_ns", "block", "dt_s", "fleet", "frozen", "group_hi", "group_hi_by", "group_lo", "group_lo_by", "owner", "speaker",
+    )  # fmt: skip
 
     def __init__(self, fleet: Fleet) -> None:
         """Make room for a fleet; `reset` fills it."""
@@ -166,9 +168,7 @@ def _narrow(bound: FloatArray, by: OwnerArray, other: FloatArray, value: FloatAr
 
 
 @njit(cache=True)
-def _toward_zero(
-    block: FloatArray, owner: OwnerArray, control: IntArray, last: FloatArray, keep: float, speaker: int
-) -> None:
+def _toward_zero(block: FloatArray, owner: OwnerArray, control: IntArray, last: FloatArray, keep: float, speaker: int) -> None:
     for i in range(control.size):
         if control[i] == CONTROL_NONE:
             continue
@@ -185,7 +185,7 @@ def _toward_zero(
 
 @njit(cache=True)
 def _open(
-    control: IntArray, member: ByteArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray,
+    control: IntArray, member: BoolArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray,
     tele: FloatArray, tele_quality: ByteArray, tele_time: IntArray, last: FloatArray, now_ns: int, hold_ns: int,
     block: FloatArray, owner: OwnerArray,
 ) -> None:  # fmt: skip

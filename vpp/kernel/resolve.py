@@ -19,7 +19,6 @@ from vpp.kernel.groups import share
 from vpp.kernel.seen import Seen
 from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Asked, CauseArray, Setpoints
 from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
-from vpp.kernel.telemetry import Telemetry
 
 TOLERANCE_MW = 1e-9
 

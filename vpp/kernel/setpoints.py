@@ -22,9 +22,9 @@ class Setpoints(Signals):
     """Asked of each resource now. "Not commanded" is a mode, never NaN."""
 
     __slots__ = ()
-    p_mw = Signal("MW", "active power asked for, or expected where the mode is autonomous; injection positive", resolution=1e-6)
+    p_mw = Signal("MW", "active power asked, or expected where the mode is autonomous; injection positive", resolution=1e-6)
     p_limit_mw = Signal("MW", "active power that must not be exceeded, injection positive", resolution=1e-6)
-    q_mvar = Signal("Mvar", "reactive power asked for, or expected where q_mode is autonomous; injection positive", resolution=1e-6)
+    q_mvar = Signal("Mvar", "reactive power asked, or expected where q_mode is autonomous; injection positive", resolution=1e-6)
     v_ref_pu = Signal("pu", "voltage reference of the local curve or of a forming resource", resolution=1e-5)
     f_ref_hz = Signal("Hz", "frequency reference of a forming resource", resolution=1e-4)
     mode = Signal("1", "who leads active power: autonomous, follow p_mw, limit p_limit_mw, forming", resolution=1.0, flags=MODES)

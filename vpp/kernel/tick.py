@@ -119,7 +119,7 @@ def _step(
     begin = clock() if clock else 0
     try:
         events.extend(controller.step(now_ns, seen, allowed))
-    except Exception as error:  # the tick must go on, whatever a controller does; the alarm says what it was
+    except Exception as error:  # noqa: BLE001 - the tick goes on, whatever a controller does; the alarm says what it was
         if proposes:
             allowed.block[_WANTS] = chain._wants
             allowed.owner[_WANTS] = owners
@@ -193,5 +193,3 @@ def _same_rows(before: FloatArray, now: FloatArray, same: ByteArray) -> None:
             if before[row, i] != now[row, i]:
                 same[row] = 0
                 break
-
-
