@@ -1,0 +1,1 @@
+"""Time series: the run directory, its differences, and the journal for replay."""
