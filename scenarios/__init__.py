@@ -3,6 +3,7 @@
 Importing this package is light: models, networks and simulators come in only when they are needed.
 """
 
-from scenarios.load import json_schema, list_scenarios, load, write_schema
+from scenarios.library import list_scenarios
+from scenarios.load import json_schema, load, write_schema
 
 __all__ = ["json_schema", "list_scenarios", "load", "write_schema"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from pydantic import AfterValidator, Field, Strict
@@ -27,6 +28,7 @@ from scenarios.schema.units import (
     bad,
     seconds_of_day,
 )
+from vpp.kernel.time import NS_PER_S, to_ns
 
 
 class FollowSchedule(Part):
@@ -144,7 +146,7 @@ class DayAhead(Part):
 class Market(Part):
     """Prices of energy at the PCC."""
 
-    import_eur_per_mwh: Prices = Field(description="what imported energy costs: a number, 24 or 96 values a day, or file:<csv> [EUR/MWh]")
+    import_eur_per_mwh: Prices = Field(description="cost of import: a number, 24 or 96 values a day, or file:<csv> [EUR/MWh]")
     export_eur_per_mwh: Prices = Field(description="what exported energy earns, likewise [EUR/MWh]")
 
 
@@ -191,11 +193,11 @@ class ScheduledOrder(Part):
     def windows(self, time: Time) -> list[tuple[int, int]]:
         """When it holds inside the scenario, [(from_ns, until_ns)], UTC."""
         if not self._daily(self.at):
-            once = Time(start=datetime.fromisoformat(self.at), end=datetime.fromisoformat(self.until), zone=time.zone, step_s=0.001)
-            found = [(once.start_ns, once.end_ns)]
+            begins, ends = (datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(time.zone)) for t in (self.at, self.until))
+            found = [(to_ns(begins), to_ns(ends))]
         else:
-            day = int(timedelta(days=2) / timedelta(microseconds=1)) * 1000
-            begin = clock_times_ns(self.at, time.start_ns - day, time.end_ns, time.zone)
-            end = clock_times_ns(self.until, time.start_ns - day, time.end_ns + day, time.zone)
+            margin = 48 * 3600 * NS_PER_S
+            begin = clock_times_ns(self.at, time.start_ns - margin, time.end_ns, time.zone)
+            end = clock_times_ns(self.until, time.start_ns - margin, time.end_ns + margin, time.zone)
             found = [(int(b), int(end[np.searchsorted(end, b, side="right")])) for b in begin]
         return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]

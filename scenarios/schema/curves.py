@@ -18,7 +18,7 @@ class VoltVar(Part):
     """Reactive power by voltage, four points (IEEE 1547-2018, 5.3.3)."""
 
     v_pu: tuple[Pu, Pu, Pu, Pu] = Field(description="voltages of the four points, ascending [pu]")
-    q_pu: tuple[Number, Number, Number, Number] = Field(description="reactive power there, of nameplate MVA, injection positive [pu]")
+    q_pu: tuple[Number, Number, Number, Number] = Field(description="reactive power there, of nameplate, injection positive [pu]")
     response_s: Seconds = Field(5.0, description="open-loop response time to 90 % [s]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from scenarios.schema.near import did_you_mean
+from scenarios.near import did_you_mean
 from scenarios.schema.tree import Tree, Where
 from vpp.kernel.errors import Finding
 

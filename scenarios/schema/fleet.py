@@ -78,7 +78,7 @@ class Entry(Part):
 
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
     at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, or {sample: n, of: ...}")
-    p_mw: MwRating | None = Field(None, description="rated active power of each, a magnitude [MW]; default: the network element's own")
+    p_mw: MwRating | None = Field(None, description="rated power of each, a magnitude [MW]; default: the network element's own")
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
     spread: Fraction = Field(0.0, description="ratings vary by ± this part, evenly, by the seed [1]")
 
@@ -103,7 +103,9 @@ class LoadEntry(Entry):
     """Consumers that follow a profile. Not controlled."""
 
     kind: Literal["load"]
-    profile: str | None = Field(None, description="SimBench load profile or file:<csv>, factor of the rating; default: the load's own, else constant")
+    profile: str | None = Field(
+        None, description="SimBench load profile or file:<csv>, factor of the rating; default: the load's own, else constant"
+    )
     power_factor: Fraction = Field(1.0, description="cos φ, inductive, where p_mw is given [1]")
 
     @property
@@ -145,7 +147,9 @@ class PvEntry(Inverter):
     """Sources whose available power follows a profile: PV, and any other sgen of the network."""
 
     kind: Literal["pv"]
-    profile: str | None = Field(None, description="SimBench profile or file:<csv>, factor of the rating; default: the sgen's own, else a PV one by the seed")
+    profile: str | None = Field(
+        None, description="SimBench profile or file:<csv>, factor of the rating; default: the sgen's own, else PV by the seed"
+    )
 
     @property
     def native(self) -> str:

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
+from scenarios.near import did_you_mean
 from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
 from scenarios.schema.fleet import FleetEntry, Group
-from scenarios.schema.near import did_you_mean
 from scenarios.schema.plant import Frequency, Limits, Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.units import Part, Seed, Where, bad
@@ -44,10 +44,15 @@ class Scenario(Part):
     """One simulation, ready to be built. ``scenarios.load`` makes it from YAML."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; default: the file's name")
-    purpose: str = Field(min_length=1, description="what the scenario is for, one sentence; default: the file's first line, a comment")
-    extends: str | None = Field(None, exclude=True, description="another scenario (a path from this file, or a shipped one's name) whose values hold where none stand here; mappings merge, lists replace")
-    network: NetworkRef = Field(description="simbench:<code>, pandapower:<name>, or file:<path> of a pandapower JSON or MATPOWER case")
-    profiles: NetworkRef | None = Field(None, description="a SimBench network whose profiles may be used beside the network's own")
+    purpose: str = Field(min_length=1, description="what it is for, one sentence; default: the file's first line, a comment")
+    extends: str | None = Field(
+        None,
+        exclude=True,
+        description="a scenario (path from this file, or a shipped one's name) whose values hold where none stand here; "
+        "mappings merge, lists replace",
+    )
+    network: NetworkRef = Field(description="simbench:<code>, pandapower:<name>, or file:<pandapower JSON or MATPOWER case>")
+    profiles: NetworkRef | None = Field(None, description="a SimBench network whose profiles are used beside the network's own")
     time: Time = Field(description="start, zone, length and step")
     seed: Seed = Field(0, description="of everything random")
     fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(_entries)] = Field(description="what stands in the network")

@@ -6,14 +6,15 @@ A day is a *local* day: 96 quarter-hours, but 92 and 100 on the days when the cl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as clocks
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from scenarios.schema.near import did_you_mean
+from scenarios.near import did_you_mean
 from scenarios.schema.units import Count, Moment, Part, StepSeconds, Where, bad, seconds_of_day
 from vpp.kernel.signals import IntArray
 from vpp.kernel.time import NS_PER_S, seconds, to_datetime, to_ns
@@ -37,7 +38,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 class Time(Part):
     """Start, length and step of a scenario."""
 
-    start: Moment = Field(description="local start, e.g. 2016-06-21 or 2016-06-21T06:00; an offset may say which 02:30 is meant")
+    start: Moment = Field(description="local start: 2016-06-21 or 2016-06-21T06:00; an offset may say which 02:30")
     zone: Zone = Field(description="IANA time zone of every local time in the scenario, e.g. Europe/Berlin")
     end: Moment | None = Field(None, description="local end, exclusive; this, days or steps")
     days: Count | None = Field(None, description="length in local days; 1 where nothing is said")
@@ -116,7 +117,8 @@ def local_ns(time_ns: IntArray, zone: str) -> IntArray:
     """Wall-clock nanoseconds (as if 1970-01-01 local were the epoch) of instants, (T,) -> (T,) int64."""
     quarter, where = np.unique(np.asarray(time_ns, np.int64) // QUARTER_NS, return_inverse=True)
     tz = ZoneInfo(zone)
-    offset = [(to_datetime(int(q) * QUARTER_NS).astimezone(tz).utcoffset() or timedelta()) // timedelta(seconds=1) for q in quarter]
+    moments = (to_datetime(int(q) * QUARTER_NS).astimezone(tz) for q in quarter)
+    offset = [(m.utcoffset() or timedelta()) // timedelta(seconds=1) for m in moments]
     return np.asarray(time_ns, np.int64) + np.array(offset, np.int64)[where] * NS_PER_S
 
 
@@ -149,8 +151,7 @@ def clock_times_ns(clock: str, start_ns: int, end_ns: int, zone: str) -> IntArra
     last: date = to_datetime(end_ns).astimezone(tz).date()
     out = []
     while today <= last:
-        wall = datetime(today.year, today.month, today.day) + at
-        instant = to_ns(wall.replace(tzinfo=tz).astimezone(UTC))
+        instant = to_ns(datetime.combine(today, clocks.min, tz) + at)  # wall-clock arithmetic
         if start_ns <= instant < end_ns:
             out.append(instant)
         today += day

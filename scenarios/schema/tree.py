@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scenarios.schema.near import did_you_mean
+from scenarios.near import did_you_mean
 from vpp.kernel.errors import Finding
 
 Where = tuple[str | int, ...]
@@ -125,9 +125,9 @@ def plain(tree: Tree) -> Any:
 def walk(tree: Tree, at: Where = ()) -> Iterator[tuple[Where, Tree]]:
     """Every value with its path, outer ones first."""
     yield at, tree
-    children = tree.value.items() if isinstance(tree.value, dict) else enumerate(tree.value) if isinstance(tree.value, list) else ()
-    for key, child in children:
-        yield from walk(child, (*at, key))
+    if isinstance(tree.value, dict | list):
+        for key, child in tree.value.items() if isinstance(tree.value, dict) else enumerate(tree.value):
+            yield from walk(child, (*at, key))
 
 
 def assign(tree: Tree, override: str, findings: list[Finding]) -> Tree:
@@ -160,7 +160,8 @@ def _put(tree: Tree, keys: list[str], value: Tree, override: str, findings: list
         entries = dict(tree.value or {})
         entries[key] = _put(entries.get(key, Tree(None, SET, 0)), rest, value, override, findings)
         return Tree(entries, tree.file, tree.line)
-    findings.append(Finding(f"there is nothing inside {tree.value!r} to set {key!r} in", SET, 0, override.partition("=")[0], override))
+    message = f"there is nothing inside {tree.value!r} to set {key!r} in"
+    findings.append(Finding(message, SET, 0, override.partition("=")[0], override))
     return tree
 
 

@@ -7,7 +7,7 @@ truth value, ``.inf`` and ``.nan`` are findings, not numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, time
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -144,9 +144,9 @@ def _clock(value: str) -> str:
 
 def seconds_of_day(clock: str) -> int:
     """Seconds since local midnight of a clock time "HH:MM" or "HH:MM:SS"."""
-    if len(clock) not in (5, 8):
+    if len(clock) not in (5, 8) or clock[2] != ":":
         raise ValueError(clock)
-    at = datetime.strptime(clock, "%H:%M" if len(clock) == 5 else "%H:%M:%S")
+    at = time.fromisoformat(clock)
     return at.hour * 3600 + at.minute * 60 + at.second
 
 

@@ -1,0 +1,231 @@
+"""What can be known to be wrong with a scenario before it runs: names, places, profiles, limits that cannot be held.
+
+``load`` has already checked the words; here the scenario meets its network. Errors stop a run, warnings do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from scenarios.expand import LV_KV, FleetPlan, assign_groups, bus_positions, expand, known_profiles, members_of
+from scenarios.near import did_you_mean
+from scenarios.schema.control import OverVoltage, PccGuard
+from scenarios.schema.fleet import AtBuses, AtSample, BatteryEntry, LoadEntry, PvEntry
+from scenarios.schema.series import series_at
+from scenarios.schema.time import profile_index
+from scenarios.schema.units import Where
+from vpp.kernel.errors import Finding
+from vpp.kernel.signals import BoolArray, FloatArray, IntArray
+from vpp.kernel.time import to_datetime
+
+if TYPE_CHECKING:
+    from scenarios.schema import Scenario
+    from vpp.grid.network import Network
+
+C_RATE = 2.0  # MW per MWh beyond which a battery is probably mistyped
+LV_MVA = 0.2  # nameplate beyond which nothing stands at a low-voltage bus
+_TOLERANCE_MW = 1e-9
+
+
+class ProfileSet(Protocol):
+    """Factors by profile and quarter-hour of SimBench's year; ``vpp.grid.Profiles`` is one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns: "H0-A_pload", "PV3" …."""
+        ...
+
+    @property
+    def factor(self) -> npt.NDArray[Any]:
+        """Factors, (profiles, 35136)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A scenario in its network."""
+
+    scenario: Scenario
+    network: Network
+    plan: FleetPlan
+    known: Sequence[str]
+    profiles: ProfileSet | None
+
+
+def check(scenario: Scenario, network: Network, profiles: ProfileSet | None = None) -> list[Finding]:
+    """Find what is wrong with a scenario in its network; ``severity`` tells errors from warnings.
+
+    With ``profiles`` the limits of groups are tried over every step; without, only by ratings.
+    """
+    known = known_profiles(network) if profiles is None else profiles.names
+    subject = _Subject(scenario, network, expand(scenario, network, known), known, profiles)
+    found = [*_fleet(subject), *_groups(subject), *_orders(subject), *_thresholds(subject), *_limits(subject)]
+    return sorted(found, key=lambda f: (f.file, f.line))
+
+
+def _fleet(s: _Subject) -> Iterator[Finding]:
+    """Places, profiles and sizes of the fleet's entries."""
+    for i, entry in enumerate(s.scenario.fleet):
+        place: Where = ("fleet", i, "at")
+        where = entry.at.of if isinstance(entry.at, AtSample) else entry.at
+        if isinstance(where, AtBuses | tuple):
+            at = (*place, "buses" if isinstance(where, AtBuses) else "of")
+            yield from _buses(s, where.buses if isinstance(where, AtBuses) else where, at)
+        elif not np.any(s.plan.entry == i):
+            yield s.scenario.finding(f"the network has no {where}", *place, value=where)
+        if isinstance(entry, LoadEntry | PvEntry):
+            yield from _profile(s, i, entry)
+        yield from _sizes(s, i)
+    for table, kind in (("loads", LoadEntry), ("sgens", PvEntry), ("storages", BatteryEntry)):
+        size = len(getattr(s.network, table).bus)
+        if size and not any(isinstance(e, kind) and e.p_mw is None and e.place == table for e in s.scenario.fleet):
+            message = f"the network's {size} {table} take no part: no entry of kind {kind.__name__[:-5].lower()} is at {table}"
+            yield s.scenario.finding(message, "fleet", severity="warning")
+
+
+def _buses(s: _Subject, buses: Iterable[int | str], at: Where) -> Iterator[Finding]:
+    """Buses that the network does not have, or does not energise."""
+    names = [str(name) for name in (*s.network.bus_name, *s.network.bus_id.tolist())]
+    for j, bus in enumerate(buses):
+        position, unknown = bus_positions(s.network, [bus])
+        if unknown:
+            yield s.scenario.finding(f"no bus {bus!r}{did_you_mean(str(bus), names)}", *at, j, value=str(bus))
+        elif s.network.node_of_bus[position[0]] < 0:
+            yield s.scenario.finding(f"bus {bus!r} is not energised", *at, j, value=str(bus), severity="warning")
+
+
+def _profile(s: _Subject, i: int, entry: LoadEntry | PvEntry) -> Iterator[Finding]:
+    """A profile that is not at hand."""
+    used = np.concatenate([s.plan.profile_p[s.plan.entry == i], s.plan.profile_q[s.plan.entry == i]])
+    names = [s.plan.profile_names[k] for k in np.unique(used[used >= 0])]
+    missing = [name for name in names if not name.startswith("file:") and name not in s.known]
+    if not missing:
+        return
+    load = isinstance(entry, LoadEntry)
+    bare = sorted({k.removesuffix("_pload") for k in s.known if k.endswith("_pload") == load and not k.endswith("_qload")})
+    name = entry.profile or missing[0].removesuffix("_pload").removesuffix("_qload")
+    hint = did_you_mean(name, bare) or "; name one, a file:<csv>, or a SimBench network under profiles"
+    yield s.scenario.finding(f"no profile {name!r} is at hand{hint}", "fleet", i, "profile", value=name)
+
+
+def _sizes(s: _Subject, i: int) -> Iterator[Finding]:
+    """Ratings that are probably mistyped."""
+    mine = np.flatnonzero(s.plan.entry == i)
+    energy = s.plan.e_mwh[mine]
+    fast = mine[(energy > 0) & (s.plan.p_mw[mine] > C_RATE * energy)]
+    if len(fast):
+        rate = s.plan.p_mw[fast[0]] / s.plan.e_mwh[fast[0]]
+        message = f"{s.plan.id[fast[0]]} would be empty in {60 / rate:.0f} minutes ({rate:.3g} C): are p_mw and e_mwh meant so?"
+        yield s.scenario.finding(message, "fleet", i, "p_mw", severity="warning")
+    lv = s.network.bus_vn_kv[s.plan.bus[mine]] <= LV_KV
+    stated = s.scenario.fleet[i].p_mw is not None
+    large = mine[lv & (s.plan.s_mva[mine] >= LV_MVA)]
+    if len(large) and stated:
+        kva = 1000 * s.plan.s_mva[large[0]]
+        message = f"{s.plan.id[large[0]]} has {kva:.0f} kVA at a low-voltage bus: is it meant in MW?"
+        yield s.scenario.finding(message, "fleet", i, "p_mw", severity="warning")
+
+
+def _groups(s: _Subject) -> Iterator[Finding]:
+    """Members that match nothing, and resources that two groups side by side claim."""
+    plan = s.plan
+    entry_ids = [e.id for e in s.scenario.fleet]
+    index = {group.name: i for i, group in enumerate(s.scenario.groups)}
+    for i, group in enumerate(s.scenario.groups):
+        yield from _buses(s, group.buses, ("groups", i, "buses"))
+        for j, pattern in enumerate(group.members):
+            only = group.model_copy(update={"members": (pattern,), "buses": ()})
+            if not members_of(only, s.scenario, s.network, plan.id, plan.entry, plan.bus).any():
+                hint = did_you_mean(pattern, [*entry_ids, *plan.id[:1000]])
+                yield s.scenario.finding(f"{pattern!r} matches no resource{hint}", "groups", i, "members", j)
+    for name, other, resource in assign_groups(s.scenario, s.network, plan.id, plan.entry, plan.bus)[1]:
+        message = f"{resource} is in {other} already, which does not enclose {name}"
+        yield s.scenario.finding(message, "groups", index[name], severity="error")
+
+
+def _orders(s: _Subject) -> Iterator[Finding]:
+    """Orders for nobody, for those who cannot follow, or at no time of the scenario."""
+    entry_ids = [e.id for e in s.scenario.fleet]
+    for i, order in enumerate(s.scenario.orders):
+        mask = s.plan.named(order.resources, entry_ids)
+        if not mask.any():
+            hint = did_you_mean(order.resources, [*entry_ids, *s.plan.group_names, *s.plan.id[:1000]])
+            yield s.scenario.finding(f"{order.resources!r} matches no resource{hint}", "orders", i, "resources")
+        elif not s.plan.controllable[mask].any():
+            yield s.scenario.finding("none of these resources is controllable", "orders", i, "resources")
+        if not order.windows(s.scenario.time):
+            yield s.scenario.finding("the order never holds while the scenario runs", "orders", i, "at", severity="warning")
+
+
+def _thresholds(s: _Subject) -> Iterator[Finding]:
+    """Guards that begin only where the limit is already broken."""
+    for i, guard in enumerate(s.scenario.control.guards):
+        if isinstance(guard, OverVoltage) and guard.vm_high_pu >= s.scenario.limits.vm_high_pu:
+            message = f"begins above the limit of {s.scenario.limits.vm_high_pu:g} pu that it should keep"
+            yield s.scenario.finding(message, "control", "guards", i, "vm_high_pu", severity="warning")
+
+
+def _limits(s: _Subject) -> Iterator[Finding]:
+    """Limits of groups that cannot be held whatever the controllers do."""
+    for i, guard in enumerate(s.scenario.control.guards):
+        if not isinstance(guard, PccGuard):
+            continue
+        inside = s.plan.inside(guard.group)
+        if not (inside & s.plan.controllable).any():
+            message = f"nothing in {guard.group} is controllable: this limit can never act"
+            yield s.scenario.finding(message, "control", "guards", i, "group", severity="warning")
+            continue
+        low, high = _reach(s, inside)
+        for key, limit, floor in (("import_mw", guard.import_mw, -high), ("export_mw", guard.export_mw, low)):
+            worst = int(np.argmax(floor))
+            if limit is None or floor[worst] <= limit + _TOLERANCE_MW:
+                continue
+            times = int(np.sum(floor > limit + _TOLERANCE_MW))
+            sure = s.profiles is not None
+            what = f"in {times} of {len(floor)} steps, first {_moment(s, floor, limit)}" if sure else "by the ratings"
+            message = f"infeasible {what}: {key[:6]} of {guard.group} cannot be brought below {floor[worst]:.4g} MW"
+            severity = "error" if sure else "warning"
+            yield s.scenario.finding(message, "control", "guards", i, key, severity=severity)
+
+
+def _moment(s: _Subject, floor: FloatArray, limit: float) -> str:
+    """When a limit is first out of reach, local time."""
+    step = int(np.argmax(floor > limit + _TOLERANCE_MW))
+    utc = to_datetime(int(s.scenario.time.step_times_ns[step]))
+    return f"{utc.astimezone(ZoneInfo(s.scenario.time.zone)):%Y-%m-%d %H:%M}"
+
+
+def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Lowest and highest injection that a group can be brought to in each step, (T,); by ratings the worst, (1,)."""
+    kind, p = np.array(s.plan.kind), s.plan.p_mw
+    load, pv = inside & (kind == "load"), inside & (kind == "pv")
+    battery = float(np.sum(p[inside & (kind == "battery") & s.plan.controllable]))
+    free, fixed = pv & s.plan.controllable, pv & ~s.plan.controllable
+    if s.profiles is None:
+        return np.array([np.sum(p[fixed]) - battery]), np.array([battery - np.sum(p[load])])
+    times = s.scenario.time.step_times_ns
+    demand, must, may = (_sum(s, mask, times) for mask in (load, fixed, free))
+    return must - demand - battery, must + may - demand + battery
+
+
+def _sum(s: _Subject, mask: BoolArray, times_ns: IntArray) -> FloatArray:
+    """Power of some resources by their profiles, (T,), a magnitude."""
+    assert s.profiles is not None
+    plan = s.plan
+    weight = np.bincount(plan.profile_p[mask] + 1, weights=plan.p_mw[mask], minlength=len(plan.profile_names) + 1)
+    total = np.full(len(times_ns), weight[0])
+    column = profile_index(times_ns)
+    row = {name: k for k, name in enumerate(s.profiles.names)}
+    for k in np.flatnonzero(weight[1:]):
+        name = plan.profile_names[k]
+        if name.startswith("file:"):
+            total += weight[k + 1] * series_at(name, times_ns, s.scenario.time.zone)
+        elif name in row:
+            total += weight[k + 1] * s.profiles.factor[row[name]][column]
+    return total
