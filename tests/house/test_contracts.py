@@ -61,7 +61,8 @@ def test_every_part_that_is_closed_to_controllers_is_named_so() -> None:
 def copy(tmp_path: Path) -> Path:
     """A house of the same shape with nothing in it."""
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text("utf-8"), "utf-8")
-    for name in [*PACKAGES, "vpp/grid", "vpp/kernel", *(name.replace(".", "/") for name in CONTRACTS["border"]["forbidden_modules"])]:
+    for part in [*PACKAGES, "vpp.grid", "vpp.kernel", *CONTRACTS["border"]["forbidden_modules"]]:
+        name = part.replace(".", "/")
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "__init__.py").write_text("")
     return tmp_path
