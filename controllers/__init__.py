@@ -1,0 +1,26 @@
+"""The controllers: each a class built as ``Controller(fleet, **parameters)``, under its name in a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controllers.grid.pcc import PccGuard
+from controllers.grid.voltage import OverVoltageGuard, UnderVoltageGuard
+from controllers.resource.follow import ScheduleFollower
+from controllers.resource.orders import OperatorOrders
+from controllers.resource.ramp import RampGuard
+from controllers.resource.soc import SocGuard
+from vpp.kernel.ports import Controller
+
+PROPOSERS: Final[Mapping[str, Callable[..., Controller]]] = {
+    "schedule": ScheduleFollower,
+    "orders": OperatorOrders,
+}
+GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {
+    "over_voltage": OverVoltageGuard,
+    "under_voltage": UnderVoltageGuard,
+    "soc": SocGuard,
+    "ramp": RampGuard,
+    "pcc": PccGuard,
+}

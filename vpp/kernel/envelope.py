@@ -7,6 +7,7 @@ floor, because what came first was safety too.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,10 @@ from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
 WANT_P: Final = 0
-LO_P: Final = 1
-HI_P: Final = 2
-REACH_P: Final = 3
-WANT_Q: Final = 4
+WANT_Q: Final = 1  # beside the other want: a failing proposer's wants are undone as one block
+LO_P: Final = 2
+HI_P: Final = 3
+REACH_P: Final = 4
 LO_Q: Final = 5
 HI_Q: Final = 6
 ROWS: Final = 7
@@ -44,8 +45,8 @@ class Envelope:
         fleet: the resources.
         acts_ns: when the decision begins to act: the next tick.
         dt_s: seconds from this tick to the next.
-        block: (7, n) float64: want, lowest, highest and reachable active power; want, lowest, highest reactive power.
-            The want of reactive power is NaN where the local curve shall lead.
+        block: (7, n) float64: wanted active and reactive power; lowest, highest and reachable active power; lowest and
+            highest reactive power. The want of reactive power is NaN where the local curve shall lead.
         owner: (7, n) int16: who set each of these, an index into ``Chain.owners``.
         group_lo, group_hi: (g,) band of each group's sum of active power [MW].
     """
@@ -149,6 +150,12 @@ class Envelope:
 
 
 @njit(cache=True)
+def heard(value: float, quality: int) -> bool:
+    """Whether a measured value is known and its quality lets it into a decision (`quality.usable`, compiled)."""
+    return math.isfinite(value) and (quality & q.VALIDITY_MASK) < q.INVALID and not quality & q.BLOCKED
+
+
+@njit(cache=True)
 def _propose(want: FloatArray, by: OwnerArray, control: IntArray, value: FloatArray, speaker: int) -> None:
     for i in range(want.size):
         x = value[i]
@@ -195,18 +202,18 @@ def _open(
         reach = hi
         by_lo = by_hi = RATING
         measured = tele[_T_P, i]
-        heard = np.isfinite(measured) and (tele_quality[i] & q.VALIDITY_MASK) < q.INVALID and not tele_quality[i] & q.BLOCKED
-        fresh = heard or now_ns - tele_time[i] <= hold_ns
+        known = heard(measured, tele_quality[i])
+        fresh = known or now_ns - tele_time[i] <= hold_ns
         kind = control[i]
         want, by_want = 0.0, NOBODY
         if not member[i]:
             lo = hi = reach = 0.0
         elif kind == CONTROL_NONE:
-            expected = measured if heard else last[_S_P, i]
+            expected = measured if known else last[_S_P, i]
             expected = min(max(expected, lo), hi)
             lo = hi = reach = want = expected
-            by_want = NOBODY if heard else SILENCE
-        elif heard:
+            by_want = NOBODY if known else SILENCE
+        elif known:
             most, least = tele[_T_MAX, i], tele[_T_MIN, i]
             if np.isfinite(most) and most < hi:
                 reach = max(most, lo)

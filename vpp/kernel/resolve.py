@@ -13,18 +13,20 @@ from numba import njit
 
 from vpp.kernel import envelope as e
 from vpp.kernel.capability import q_band, s_limit
-from vpp.kernel.envelope import Envelope, OwnerArray
+from vpp.kernel.envelope import Envelope, OwnerArray, heard
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
 from vpp.kernel.groups import share
 from vpp.kernel.seen import Seen
 from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Asked, CauseArray, Setpoints
-from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
+from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, Int32Array, IntArray
+from vpp.kernel.telemetry import Telemetry
 
 TOLERANCE_MW = 1e-9
 
 _P, _P_LIMIT, _Q = Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row
 _V_REF, _F_REF, _MODE = Setpoints.v_ref_pu.row, Setpoints.f_ref_hz.row, Setpoints.mode.row
 _Q_MODE, _CONNECT = Setpoints.q_mode.row, Setpoints.connect.row
+_T_VM = Telemetry.vm_pu.row
 
 
 def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArray]:
@@ -38,20 +40,20 @@ def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArr
     n, g = fleet.n, groups.n
     work = np.empty((4, n))
     want, lo, hi, given = work
-    vm = seen.telemetry.vm_pu
+    vm, vm_quality = seen.telemetry.vm_pu, seen.telemetry.quality[_T_VM]
     binding = np.empty(n, np.int32)
     by_p = np.empty(n, np.int16)
     _clip(
-        allowed.block, allowed.owner, vm, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu, cap.q_min_pu, cap.q_max_pu,
-        cap.q_priority, want, lo, hi, by_p,
+        fleet.control, fleet.p_min_mw, fleet.p_max_mw, fleet.p_step_mw, allowed.block, allowed.owner, vm, vm_quality,
+        cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu, cap.q_min_pu, cap.q_max_pu, cap.q_priority, want, lo, hi, by_p,
     )  # fmt: skip
     shortfall = np.zeros(g)
     share(groups.parent, groups.of, allowed.group_lo, allowed.group_hi, want, lo, hi, given, binding, shortfall, np.empty((8, g)))
-    _discrete(fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
-    asked = Asked(now_ns, Setpoints(np.empty((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
+    _discrete(fleet.control, fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
+    asked = Asked(now_ns, Setpoints(np.zeros((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
     _encode(
-        fleet.control, allowed.block, allowed.owner, vm, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu, cap.q_min_pu,
-        cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_max_mw,
+        fleet.control, allowed.block, allowed.owner, vm, vm_quality, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu,
+        cap.q_min_pu, cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_max_mw,
         seen.last.setpoints.block, asked.setpoints.block, asked.cause_p, asked.cause_q,
     )  # fmt: skip
     clamp(asked.setpoints, fleet)
@@ -69,31 +71,43 @@ def clamp(setpoints: Setpoints, fleet: Fleet) -> None:
 
 @njit(cache=True)
 def _clip(
-    block: FloatArray, owner: OwnerArray, vm: FloatArray, s_max: FloatArray, i_max: FloatArray, table: Int32Array,
+    control: IntArray, p_min: FloatArray, p_max: FloatArray, step: FloatArray, block: FloatArray, owner: OwnerArray,
+    vm: FloatArray, vm_quality: ByteArray, s_max: FloatArray, i_max: FloatArray, table: Int32Array,
     p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, q_priority: BoolArray,
     want: FloatArray, lo: FloatArray, hi: FloatArray, by: CauseArray,
 ) -> None:  # fmt: skip
     """Wants into their bands; where reactive power has priority, active power makes room for it first."""
     for i in range(want.size):
-        low, high = block[e.LO_P, i], block[e.HI_P, i]
+        # Whatever was written into the block: one bad number must not spoil what a whole group gets.
+        low, high = _sane(block[e.LO_P, i], p_min[i], p_max[i], p_min[i]), _sane(block[e.HI_P, i], p_min[i], p_max[i], p_max[i])
         by_low, by_high = owner[e.LO_P, i], owner[e.HI_P, i]
-        if block[e.REACH_P, i] < high:
-            high, by_high = max(block[e.REACH_P, i], low), e.AVAILABILITY
+        if control[i] == CONTROL_LIMIT and step[i] > 0.0 and high < p_max[i]:
+            high = max(math.floor(high / step[i] + 1e-9) * step[i], p_min[i])
+        low = min(low, high)
+        block[e.LO_P, i], block[e.HI_P, i] = low, high
+        reach = block[e.REACH_P, i]
+        if reach < high:
+            # What is not there cannot be had, whatever a floor says.
+            high, by_high = max(reach, p_min[i]), e.AVAILABILITY
+            low = min(low, high)
         if s_max[i] > 0.0:
-            room = s_limit(s_max[i], i_max[i], vm[i])
+            room = s_limit(s_max[i], i_max[i], vm[i] if heard(vm[i], vm_quality[i]) else math.nan)
             if q_priority[i] and np.isfinite(block[e.WANT_Q, i]):
                 p = min(max(block[e.WANT_P, i], low), high)
-                q_lo, q_hi = q_band(p, s_max[i], s_max[i], p_pu[table[i]], q_min_pu[table[i]], q_max_pu[table[i]])
-                q = min(max(block[e.WANT_Q, i], max(-room, block[e.LO_Q, i])), min(room, block[e.HI_Q, i]))
-                if abs(p) < s_max[i]:
-                    q = min(max(q, min(q_lo, 0.0)), max(q_hi, 0.0)) if q_hi - q_lo > 0.0 else q
+                # The table alone: the circle is what active power gives way to.
+                q_lo, q_hi = q_band(p, math.inf, s_max[i], p_pu[table[i]], q_min_pu[table[i]], q_max_pu[table[i]])
+                q = _sane(block[e.WANT_Q, i], max(-room, block[e.LO_Q, i], q_lo), min(room, block[e.HI_Q, i], q_hi), 0.0)
                 room = math.sqrt(max(room * room - q * q, 0.0))
             if high > room:
-                high, by_high = max(room, low), e.CAPABILITY
+                high, by_high = max(room, p_min[i]), e.CAPABILITY
+                low = min(low, high)
             if low < -room:
-                low, by_low = min(-room, high), e.CAPABILITY
+                low, by_low = min(-room, p_max[i]), e.CAPABILITY
+                high = max(low, high)
         w = block[e.WANT_P, i]
         by[i] = owner[e.WANT_P, i]
+        if not math.isfinite(w):
+            w, by[i] = 0.0, e.NOBODY
         if w > high:
             w, by[i] = high, by_high
         elif w < low:
@@ -102,15 +116,23 @@ def _clip(
 
 
 @njit(cache=True)
+def _sane(value: float, least: float, most: float, otherwise: float) -> float:
+    return min(max(value, least), most) if math.isfinite(value) else otherwise
+
+
+@njit(cache=True)
 def _discrete(
-    step: FloatArray, gap: FloatArray, want: FloatArray, lo: FloatArray, hi: FloatArray, given: FloatArray, by: CauseArray
-) -> None:
+    control: IntArray, step: FloatArray, gap: FloatArray, want: FloatArray, lo: FloatArray, hi: FloatArray, given: FloatArray,
+    by: CauseArray,
+) -> None:  # fmt: skip
     """Snap to steps and out of gaps: towards the side that a group's limit asked for, else towards zero."""
     for i in range(given.size):
         if step[i] <= 0.0 and gap[i] <= 0.0:
             continue
         p = given[i]
         moved = given[i] - want[i]
+        if control[i] == CONTROL_LIMIT and moved == 0.0 and by[i] == e.AVAILABILITY:
+            continue  # beneath its limit a resource does what it can: only the limit itself comes in steps
         if step[i] > 0.0:
             k = p / step[i]
             near = round(k)
@@ -121,6 +143,10 @@ def _discrete(
             else:
                 k = math.ceil(k)
             p = k * step[i]
+            if p < lo[i]:
+                p = math.ceil(lo[i] / step[i] - 1e-9) * step[i]
+            elif p > hi[i]:
+                p = math.floor(hi[i] / step[i] + 1e-9) * step[i]
         if 0.0 < abs(p) < gap[i]:
             if moved < 0.0 and p < 0.0 and -gap[i] >= lo[i]:
                 p = -gap[i]
@@ -136,10 +162,10 @@ def _discrete(
 
 @njit(cache=True)
 def _encode(
-    control: IntArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, s_max: FloatArray, i_max: FloatArray,
-    table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, given: FloatArray, binding: Int32Array,
-    lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_max: FloatArray, last: FloatArray,
-    out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
+    control: IntArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, vm_quality: ByteArray, s_max: FloatArray,
+    i_max: FloatArray, table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, given: FloatArray,
+    binding: Int32Array, lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_max: FloatArray,
+    last: FloatArray, out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
 ) -> None:  # fmt: skip
     """Write the setpoints and the cause of each."""
     for i in range(given.size):
@@ -166,11 +192,11 @@ def _encode(
                 q, by_q = block[e.HI_Q, i], owner[e.HI_Q, i]
             if q < block[e.LO_Q, i]:
                 q, by_q = block[e.LO_Q, i], owner[e.LO_Q, i]
-            t = table[i]
-            q_lo, q_hi = q_band(p, s_limit(s_max[i], i_max[i], vm[i]), s_max[i], p_pu[t], q_min_pu[t], q_max_pu[t])
-            if q > q_hi or q < q_lo:
-                q, by_q = min(max(q, q_lo), q_hi), e.CAPABILITY
-        out[:, i] = 0.0
+            t, room = table[i], s_limit(s_max[i], i_max[i], vm[i] if heard(vm[i], vm_quality[i]) else math.nan)
+            q_lo, q_hi = q_band(p, room, s_max[i], p_pu[t], q_min_pu[t], q_max_pu[t])
+            if q > q_hi + TOLERANCE_MW or q < q_lo - TOLERANCE_MW:
+                by_q = e.CAPABILITY
+            q = min(max(q, q_lo), q_hi)
         out[_P, i] = p + 0.0
         out[_P_LIMIT, i] = limit + 0.0
         out[_Q, i] = q + 0.0
@@ -184,14 +210,12 @@ def _encode(
 
 @njit(cache=True)
 def _clamp(out: FloatArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray) -> None:
+    # Adding 0.0 spells zero in one way: equal numbers are equal bytes.
     for i in range(p_min.size):
-        p = out[_P, i]
-        p = min(max(p, p_min[i]), p_max[i]) if np.isfinite(p) else p_safe[i]
-        limit = out[_P_LIMIT, i]
-        limit = min(max(limit, p_min[i]), p_max[i]) if np.isfinite(limit) else p_max[i]
+        p = _sane(out[_P, i], p_min[i], p_max[i], p_safe[i])
         room = math.sqrt(max(s_max[i] * s_max[i] - p * p, 0.0))
-        q = out[_Q, i]
-        out[_P, i], out[_P_LIMIT, i] = p, limit
-        out[_Q, i] = min(max(q, -room), room) if np.isfinite(q) else 0.0
-        out[_V_REF, i] = out[_V_REF, i] if np.isfinite(out[_V_REF, i]) else 1.0
-        out[_F_REF, i] = out[_F_REF, i] if np.isfinite(out[_F_REF, i]) else 0.0
+        out[_P, i] = p + 0.0
+        out[_P_LIMIT, i] = _sane(out[_P_LIMIT, i], p_min[i], p_max[i], p_max[i]) + 0.0
+        out[_Q, i] = _sane(out[_Q, i], -room, room, 0.0) + 0.0
+        out[_V_REF, i] = out[_V_REF, i] if math.isfinite(out[_V_REF, i]) else 1.0
+        out[_F_REF, i] = out[_F_REF, i] if math.isfinite(out[_F_REF, i]) else 0.0

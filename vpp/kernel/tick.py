@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numba import njit
 
-from vpp.kernel.envelope import OWNERS, WANT_P, WANT_Q, Envelope
+from vpp.kernel.envelope import OWNERS, WANT_P, WANT_Q, Envelope, OwnerArray
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.ports import Clock, Controller, Inbox, Plant, Safe, State
 from vpp.kernel.resolve import TOLERANCE_MW, resolve
@@ -17,7 +17,7 @@ from vpp.kernel.seen import Decision, Event, Seen
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import ByteArray, FloatArray
 
-_WANTS = [WANT_P, WANT_Q]
+_WANTS = slice(WANT_P, WANT_Q + 1)
 
 
 @dataclass(slots=True)
@@ -44,6 +44,7 @@ class Chain:
     owners: tuple[str, ...] = ()
     _allowed: Envelope = field(init=False)
     _wants: FloatArray = field(init=False)
+    _want_owners: OwnerArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Number the owners and make room for the envelope."""
@@ -53,6 +54,7 @@ class Chain:
         self.owners = (*OWNERS, *names)
         self._allowed = Envelope(self.fleet)
         self._wants = np.zeros((2, self.fleet.n))
+        self._want_owners = np.zeros((2, self.fleet.n), np.int16)
 
     @property
     def controllers(self) -> tuple[Controller, ...]:
@@ -114,15 +116,15 @@ def _step(
     """One controller's turn. Nothing that it raises goes further."""
     allowed = chain._allowed
     if proposes:
-        owners = allowed.owner[_WANTS]
-        np.take(allowed.block, _WANTS, axis=0, out=chain._wants)
+        chain._want_owners[:] = allowed.owner[_WANTS]
+        chain._wants[:] = allowed.block[_WANTS]
     begin = clock() if clock else 0
     try:
         events.extend(controller.step(now_ns, seen, allowed))
     except Exception as error:  # noqa: BLE001 - the tick goes on, whatever a controller does; the alarm says what it was
         if proposes:
             allowed.block[_WANTS] = chain._wants
-            allowed.owner[_WANTS] = owners
+            allowed.owner[_WANTS] = chain._want_owners
         _safe_action(controller, allowed, seen)
         text = f"{controller.name} failed ({type(error).__name__}: {error}); safe action: {controller.safe.name.lower()}"
         events.append(Event(now_ns, controller.name, "alarm", text))
@@ -152,9 +154,14 @@ def _report_shortfalls(now_ns: int, chain: Chain, shortfall: FloatArray, events:
 def tick(now_ns: int, plant: Plant, inbox: Inbox, chain: Chain, last: Asked, clock: Clock | None = None) -> Record:
     """Read the plant, decide, write. What is asked here acts from the next tick on, in every wiring."""
     image = plant.read(now_ns)
-    seen = Seen(image.telemetry, image.points, image.applied, last, inbox.take(now_ns))
+    news = inbox.take(now_ns)
+    if chain.off:
+        # Only the record can tell a replay what the clock switched off.
+        news = replace(news, off={**news.off, **chain.off})
+    seen = Seen(image.telemetry, image.points, image.applied, last, news)
     decision = decide(now_ns, seen, chain, clock)
     plant.write(now_ns, decision.asked)
+    inbox.note(now_ns, seen)
     return Record(now_ns, seen, decision)
 
 

@@ -1,0 +1,111 @@
+"""Keep storage inside its usable band of charge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+
+from vpp.kernel.envelope import Envelope, heard
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_NONE, Fleet
+from vpp.kernel.ports import Safe, State
+from vpp.kernel.seen import Event, Seen
+from vpp.kernel.setpoints import Setpoints
+from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.telemetry import Telemetry
+
+_T_P, _T_SOC, _S_P = Telemetry.p_mw.row, Telemetry.soc.row, Setpoints.p_mw.row
+
+
+@dataclass(slots=True, eq=False)
+class SocGuard:
+    """Guard: no discharge below, no charge above the usable band by the end of the tick in which the decision acts.
+
+    Until the decision acts the last one holds, so the charge is first carried to that moment: with the power
+    that was measured or that was asked, whichever is worse. What is left then is spread over one tick. A
+    resource whose charge is not known may move in neither direction.
+
+    Attributes:
+        fleet: the resources; those without ``e_mwh`` or without control are left alone.
+        soc_min, soc_max: a tighter band for all, 0…1; None: each resource's own.
+        name: the name that stands as cause.
+    """
+
+    fleet: Fleet
+    soc_min: float | None = None
+    soc_max: float | None = None
+    name: str = "soc"
+    safe: Safe = Safe.STOP
+    _unknown: ByteArray = field(init=False, repr=False)
+    _storage: IntArray = field(init=False, repr=False)
+    _band: FloatArray = field(init=False, repr=False)
+    _cap: FloatArray = field(init=False, repr=False)
+    _floor: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Pick out the storage."""
+        fleet, n = self.fleet, self.fleet.n
+        self._unknown = np.zeros(n, np.uint8)
+        self._storage = np.flatnonzero((fleet.e_mwh > 0.0) & (fleet.control != CONTROL_NONE))
+        low = fleet.soc_min if self.soc_min is None else np.maximum(fleet.soc_min, self.soc_min)
+        high = fleet.soc_max if self.soc_max is None else np.minimum(fleet.soc_max, self.soc_max)
+        self._band = np.array([low, high])
+        self._cap, self._floor = np.full(n, np.inf), np.full(n, -np.inf)
+
+    def step(self, now_ns: int, seen: Seen, allowed: Envelope) -> Sequence[Event]:
+        """Cap discharge and floor charge."""
+        if not self._storage.size:
+            return ()
+        fleet, telemetry = self.fleet, seen.telemetry
+        newly, first = _bounds(
+            self._storage, fleet.control, fleet.e_mwh, fleet.eff_charge, fleet.eff_discharge, self._band, telemetry.block,
+            telemetry.quality, seen.last.setpoints.block, allowed.dt_s / 3600.0, self._unknown, self._cap, self._floor,
+        )  # fmt: skip
+        allowed.cap_p(self._cap)
+        allowed.floor_p(self._floor)
+        if newly == 0:
+            return ()
+        text = f"charge of {newly} more resources is not known, first {fleet.id[first]}; they neither charge nor discharge"
+        return (Event(now_ns, self.name, "soc-unknown", text, fleet.id[first], float(newly)),)
+
+    def state(self) -> State:
+        """Whose charge is not known."""
+        return {"unknown": self._unknown.copy()}
+
+    def restore(self, state: State) -> None:
+        """Go back to a remembered state."""
+        self._unknown[:] = state["unknown"]
+
+
+@njit(cache=True)
+def _bounds(
+    storage: IntArray, control: IntArray, e_mwh: FloatArray, eff_charge: FloatArray, eff_discharge: FloatArray,
+    band: FloatArray, tele: FloatArray, quality: ByteArray, last: FloatArray, dt_h: float,
+    unknown: ByteArray, cap: FloatArray, floor: FloatArray,
+) -> tuple[int, int]:  # fmt: skip
+    """Fill ``cap`` and ``floor`` [MW] of the storage; returns how many are newly unknown, and the first of them."""
+    newly, first = 0, -1
+    for i in storage:
+        soc = tele[_T_SOC, i]
+        follows = control[i] == CONTROL_FOLLOW
+        if not heard(soc, quality[_T_SOC, i]):
+            cap[i] = 0.0
+            floor[i] = 0.0 if follows else -np.inf
+            if not unknown[i]:
+                unknown[i] = 1
+                newly += 1
+                first = i if first < 0 else first
+            continue
+        unknown[i] = 0
+        asked = last[_S_P, i]
+        measured = tele[_T_P, i] if heard(tele[_T_P, i], quality[_T_P, i]) else asked
+        # Part of the content that one MW of discharge takes, or one MW of charge adds, in a tick.
+        takes, adds = dt_h / (eff_discharge[i] * e_mwh[i]), dt_h * eff_charge[i] / e_mwh[i]
+        most, least = max(asked, measured), min(asked, measured)
+        lowest = soc - (most * takes if most > 0.0 else most * adds)
+        highest = soc - (least * takes if least > 0.0 else least * adds)
+        cap[i] = max(lowest - band[0, i], 0.0) / takes
+        floor[i] = -max(band[1, i] - highest, 0.0) / adds if follows else -np.inf
+    return newly, first
