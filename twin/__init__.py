@@ -1,0 +1,1 @@
+"""The twin: devices, network coupling, sensors and the stepper that is the simulated plant."""

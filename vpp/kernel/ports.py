@@ -118,6 +118,10 @@ class Inbox(Protocol):
         """Give what is in force at this tick."""
         ...
 
+    def note(self, now_ns: int, seen: Seen) -> None:
+        """Look at what the tick saw; frames for planners and estimators are frozen here."""
+        ...
+
 
 class Clock(Protocol):
     """A monotonic clock, passed only by a loop that runs on the wall clock."""

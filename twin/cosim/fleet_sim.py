@@ -1,0 +1,56 @@
+"""The fleet as a mosaik simulator: ``asked`` and ``delivered`` of the step before in, ``offer`` and ``applied`` out.
+
+It can run in a process of its own: ``python -m twin.cosim.fleet_sim ADDRESS --spec FILE``.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import mosaik_api_v3
+
+from twin.cosim.codec import unpack
+from twin.cosim.simulator import OneEntity
+from twin.devices.model import Delivered
+from twin.fleet import FleetModel
+from vpp.kernel.setpoints import Setpoints
+
+
+class FleetSim(OneEntity):
+    """All devices."""
+
+    model: ClassVar[str] = "Fleet"
+    inputs: ClassVar[tuple[str, ...]] = ("asked", "delivered")
+    outputs: ClassVar[tuple[str, ...]] = ("offer", "applied")
+
+    def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
+        """Take the devices: a `FleetModel`, or in a process of its own the file of its `FleetSpec`."""
+        self.spent = params.get("spent", self.spent)
+        self.dt_s = float(time_resolution)
+        if "spec_file" in params:
+            self.packed = True
+            self.devices = FleetModel(pickle.loads(Path(params["spec_file"]).read_bytes()))
+        else:
+            self.devices = params["devices"]
+            self.packed = bool(params.get("packed", False))
+        return self.meta
+
+    def turn(self, k: int, given: dict[str, Any]) -> dict[str, Any]:
+        """Settle, adopt, offer."""
+        asked, delivered = unpack(given.get("asked")), unpack(given.get("delivered"))
+        setpoints = Setpoints(asked) if asked is not None else None
+        power = Delivered(delivered).p_mw if delivered is not None else None
+        offer = self.devices.step(k, self.dt_s, setpoints, power)
+        return {"offer": offer.block, "applied": self.devices.applied.block}
+
+
+def main() -> None:
+    """Run as a process of its own, started by mosaik."""
+    mosaik_api_v3.start_simulation(FleetSim(), "The fleet of a VPP Core scenario")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

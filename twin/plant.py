@@ -1,0 +1,192 @@
+"""The stepper: the simulated plant, one step after another. Co-simulation and HIL wrap the same parts.
+
+Within step k: count what step k-1 delivered, adopt what was asked during it, offer, solve devices and network
+together, measure. What a controller asks after seeing step k acts from step k+1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from twin.coupling import Coupling, Solved
+from twin.devices.model import Delivered, Offer
+from twin.fleet import FleetModel
+from twin.frequency import FrequencyProfile
+from twin.sensors import Sensors
+from vpp.grid.flows import branch_flows_into
+from vpp.kernel.fleet import Fleet
+from vpp.kernel.seen import Observation
+from vpp.kernel.setpoints import Asked, Setpoints
+from vpp.kernel.signals import ComplexArray, FloatArray, Int32Array, IntArray
+
+
+@dataclass(slots=True)
+class GridResult:
+    """The network's truth of one step.
+
+    Attributes:
+        solved: terminals and node voltages.
+        vm_pu: (buses,) voltage magnitude, NaN where not energised or not converged.
+        loading: (branches,) current of rated current; NaN where unrated or not converged.
+        losses_mw: active losses of all branches.
+        exchange_mva: active + j reactive power into the public grid.
+        f_hz: frequency.
+    """
+
+    solved: Solved
+    vm_pu: FloatArray
+    loading: FloatArray
+    losses_mw: float
+    exchange_mva: complex
+    f_hz: float
+
+
+@dataclass(slots=True)
+class GridModel:
+    """The network with the fleet's terminals, its meters and its frequency."""
+
+    coupling: Coupling
+    sensors: Sensors
+    frequency: FrequencyProfile
+    _flows: Any = field(init=False)
+    _scratch: FloatArray = field(init=False)
+    _slack: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compile flows and slack rows to the coupling's order."""
+        network, order = self.coupling.network, self.coupling.order
+        self._flows = network.flow_arrays(order)
+        self._scratch = np.empty((3, network.n_branch))
+        self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
+
+    def step(self, now_ns: int, t_s: float, dt_s: float, offer: Offer, applied: Any) -> tuple[GridResult, Observation]:
+        """Solve one step and measure it.
+
+        Args:
+            now_ns: beginning of the step.
+            t_s: the same in seconds since the start of the run.
+            dt_s: length of the step.
+            offer: what the devices offer.
+            applied: the setpoints that they hold (goes into the observation as read-back).
+        """
+        coupling = self.coupling
+        solved = coupling.solve(offer.block, dt_s)
+        loading = np.empty(coupling.network.n_branch)
+        i_from, i_to, loss = self._scratch
+        losses = float(branch_flows_into(self._flows, solved.v_re, solved.v_im, i_from, i_to, loading, loss))
+        exchange = complex(-_slack_power(*self._slack, solved.v_re, solved.v_im) * coupling.network.sn_mva)
+        f_hz = self.frequency.at(t_s)
+        telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, f_hz, exchange)
+        result = GridResult(solved, coupling.vm_of_bus(), loading, losses, exchange, f_hz)
+        return result, Observation(telemetry, points, applied)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {"coupling": self.coupling.state(), "sensors": self.sensors.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a remembered state."""
+        self.coupling.restore(state["coupling"])
+        self.sensors.restore(state["sensors"])
+
+
+def _slack_rows(
+    indptr: Int32Array, indices: Int32Array, data: ComplexArray, slack: Int32Array, order: Int32Array
+) -> tuple[Int32Array, IntArray, Int32Array, ComplexArray]:
+    """Admittance rows of the slack nodes in the coupling's order: node, row starts, columns, values."""
+    rows = [slice(int(indptr[s]), int(indptr[s + 1])) for s in slack]
+    starts = np.concatenate([[0], np.cumsum([r.stop - r.start for r in rows])]).astype(np.int64)
+    columns = order[np.concatenate([indices[r] for r in rows])].astype(np.int32)
+    return order[slack].astype(np.int32), starts, columns, np.concatenate([data[r] for r in rows])
+
+
+@njit(cache=True, nogil=True)
+def _slack_power(
+    node: Int32Array, starts: IntArray, columns: Int32Array, values: ComplexArray, v_re: FloatArray, v_im: FloatArray
+) -> complex:
+    """Complex power that the slack nodes feed into the network [pu]."""
+    total = 0.0 + 0.0j
+    for s in range(node.size):
+        current = 0.0 + 0.0j
+        for c in range(starts[s], starts[s + 1]):
+            current += values[c] * complex(v_re[columns[c]], v_im[columns[c]])
+        total += complex(v_re[node[s]], v_im[node[s]]) * current.conjugate()
+    return total
+
+
+@dataclass(slots=True)
+class TwinPlant:
+    """The simulated plant behind the `Plant` port, stepped by whoever runs it.
+
+    Attributes:
+        devices: the fleet's devices.
+        grid: network, terminals and meters.
+        time_ns: (T,) beginning of every step.
+        dt_s: length of a step.
+        k: the step that `read` shows; -1 before the first.
+        result: the network's truth of that step.
+    """
+
+    devices: FleetModel
+    grid: GridModel
+    time_ns: IntArray
+    dt_s: float
+    k: int = -1
+    result: GridResult | None = None
+    _image: Observation | None = None
+    _asked: Asked | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """The resources as columns."""
+        return self.devices.spec.fleet
+
+    def advance(self) -> GridResult:
+        """Simulate the next step."""
+        self.k += 1
+        asked = self._asked.setpoints if self._asked is not None else None
+        before = self.result.solved.delivered.p_mw if self.result is not None else None
+        offer = self.devices.step(self.k, self.dt_s, asked, before)
+        now_ns = int(self.time_ns[self.k])
+        self.result, self._image = self.grid.step(now_ns, self.k * self.dt_s, self.dt_s, offer, self.devices.applied)
+        return self.result
+
+    def read(self, now_ns: int) -> Observation:
+        """Give the image of the step that `advance` simulated."""
+        if self._image is None:
+            raise RuntimeError("advance() comes before the first read()")
+        return self._image
+
+    def write(self, now_ns: int, asked: Asked) -> None:
+        """Keep what is asked; it acts from the next step on."""
+        self._asked = asked
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on (restart, fail-over, branching)."""
+        if self.result is None or self._asked is None:
+            raise RuntimeError("a twin has a state once it has been stepped and written to")
+        return {
+            "k": self.k,
+            "devices": self.devices.state(),
+            "grid": self.grid.state(),
+            "delivered": self.result.solved.delivered.block.copy(),
+            "asked": self._asked.setpoints.block.copy(),
+            "asked_ns": self._asked.time_ns,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a remembered state; the next `advance` simulates the step after it."""
+        self.k = state["k"]
+        self.devices.restore(state["devices"])
+        self.grid.restore(state["grid"])
+        n = self.fleet.n
+        none = np.zeros(0)
+        solved = Solved(Delivered(state["delivered"].copy()), none, none, True, 0)
+        self.result = GridResult(solved, none, none, 0.0, 0j, 0.0)
+        cause = np.zeros(n, np.int16)
+        self._asked = Asked(state["asked_ns"], Setpoints(state["asked"].copy()), cause, cause.copy())
+        self._image = None
