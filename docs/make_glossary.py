@@ -20,10 +20,7 @@ WORDS = (
     ("resource", "one controllable DER or grid device. Not “unit”: that is MW"),
     ("fleet", "all resources as columns; a resource's position is a slot under a `layout` number"),
     ("sign", "injection (generation) is positive everywhere inside; loads and charging are negative"),
-    (
-        "names",
-        "quantity, then unit: `p_mw q_mvar vm_pu va_degree i_ka f_hz e_mwh dt_s now_ns`; `soc` 0…1; time int64 ns UTC",
-    ),
+    ("names", "quantity, then unit: `p_mw q_mvar vm_pu va_degree i_ka f_hz e_mwh dt_s now_ns`; `soc` 0…1; time int64 ns UTC"),
     ("telemetry", "what is measured of the resources, each value with a quality and a source time"),
     ("point", "one addressed value on a wire; in `GridPoints`, one meter of the network"),
     ("quality", "good, questionable or invalid, with flags: substituted, blocked, stale, comm-lost, overflow"),
