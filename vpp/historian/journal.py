@@ -80,7 +80,7 @@ class Journal:
         if arrays.keys() != self._arrays.keys():
             raise ValueError(f"the journal keeps {', '.join(self._arrays)}, not {', '.join(arrays)}")
         for name, array in self._arrays.items():
-            np.copyto(array[k], arrays[name], casting="no")
+            np.copyto(array[k, ...], arrays[name], casting="no")
         self._rows[0] = k + 1
 
     def news(self, k: int, entry: Any) -> None:

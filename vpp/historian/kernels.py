@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-INT32_FILL: Final = -(2**31)
-BYTE_FILL: Final = 255
-SHORT_FILL: Final = -1
+from vpp.historian.layout import BYTE_FILL, SHORT_FILL
 
 P = ParamSpec("P")
 R = TypeVar("R")

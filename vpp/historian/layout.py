@@ -9,13 +9,17 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from vpp.historian.kernels import BYTE_FILL, INT32_FILL, SHORT_FILL
 from vpp.kernel.signals import Signal
 
+MANIFEST: Final = "manifest.json"
+RECORD: Final = "record.json"
 FORMAT: Final = 1
 BLOCK_BYTES: Final = 64 << 20
 BLOCK_STEPS: Final = (96, 672)  # at least a day, at most a week of quarter-hours
 CHUNK_ROW_BYTES: Final = 4000  # a chunk is 0.4 to 2.7 MB: one device is read cheaply, a store has few files
+INT32_FILL: Final = -(2**31)
+BYTE_FILL: Final = 255
+SHORT_FILL: Final = -1
 FILLS: Final[Mapping[str, float]] = {"<f8": np.nan, "<i4": INT32_FILL, "<i2": SHORT_FILL, "|u1": BYTE_FILL}
 UNKNOWN: Final = "unknown"
 

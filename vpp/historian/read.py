@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpp.historian.events import read_events
 from vpp.historian.files import locked, read_json
-from vpp.historian.layout import Layout
-from vpp.historian.run import MANIFEST, RECORD
+from vpp.historian.layout import MANIFEST, RECORD, Layout
 from vpp.historian.tail import Snapshot, snapshot
 from vpp.kernel.errors import RunError
 

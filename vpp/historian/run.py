@@ -30,15 +30,13 @@ from vpp.historian import kernels
 from vpp.historian.compact import Compactor
 from vpp.historian.events import EventLog
 from vpp.historian.files import failed, lock, locked, spare, write_json
-from vpp.historian.layout import Axis, Layout, Series, check
+from vpp.historian.layout import MANIFEST, RECORD, Axis, Layout, Series, check
 from vpp.historian.store import create_store
 from vpp.historian.tail import NAMES, PROGRESS, Tail
 from vpp.kernel.errors import RunError
 
-__all__ = ["MANIFEST", "RECORD", "Axis", "RunWriter", "Series", "Status"]
+__all__ = ["Axis", "RunWriter", "Series", "Status"]
 
-MANIFEST: Final = "manifest.json"
-RECORD: Final = "record.json"
 Status = Literal["complete", "interrupted", "failed"]
 _Store = Callable[[npt.NDArray[Any], npt.NDArray[Any], int, int, float], None]
 _KERNELS: Final[Mapping[str, _Store]] = {
@@ -88,12 +86,17 @@ class RunWriter:
         self.layout = Layout.plan(axes, series, len(time_ns), block_steps)
         self._manifest = {**manifest, "status": "running", "steps_planned": len(time_ns), "steps_recorded": 0}
         self._closed = False
+        self._lock = -1
         _clear(self.path, replace=replace)
         try:
             self._make(manifest, axes, series, time_ns)
-        except OSError as error:
+        except BaseException as error:  # whatever it was, half a run directory is of no use
             shutil.rmtree(self.path, ignore_errors=True)
-            raise failed(self.path, "making the run directory", error) from error
+            if self._lock >= 0:
+                os.close(self._lock)
+            if isinstance(error, OSError):
+                raise failed(self.path, "making the run directory", error) from error
+            raise
         self._compactor = Compactor(self.path, self.layout)
         self._plans = [self._plan(tail, series) for tail in self._tails]
         self._free = [_set_event(), _set_event()]
