@@ -62,6 +62,10 @@ def hand_back(p_mw: FloatArray, classes: Classes, each: Storages, dt_h: float) -
         (steps, m) power of the members.
     """
     of, k = classes.of, p_mw.shape[1]
+
+    def total(value: FloatArray) -> FloatArray:
+        return np.bincount(of, value, k).astype(np.float64)
+
     energy, out = each.start_mwh.copy(), np.empty((len(p_mw), len(of)))
     for t, power in enumerate(p_mw):
         ask = power[of]
@@ -69,10 +73,10 @@ def hand_back(p_mw: FloatArray, classes: Classes, each: Storages, dt_h: float) -
         room = np.maximum(each.high_mwh - energy, 0.0) / (each.eff_charge * dt_h)
         could = np.where(ask > 0, have, room)
         most = np.minimum(could, np.where(ask > 0, each.discharge_mw, each.charge_mw))
-        part = np.minimum(_ratio(np.abs(power), np.bincount(of, could, k))[of] * could, most)
-        left = np.abs(power) - np.bincount(of, part, k)
+        part = np.minimum(_ratio(np.abs(power), total(could))[of] * could, most)
+        left = np.abs(power) - total(part)
         free = most - part
-        part += np.clip(_ratio(left, np.bincount(of, free, k)), 0.0, 1.0)[of] * free
+        part += np.clip(_ratio(left, total(free)), 0.0, 1.0)[of] * free
         out[t] = np.where(ask > 0, part, -part)
         energy += np.where(ask > 0, -part / each.eff_discharge, part * each.eff_charge) * dt_h
     return out

@@ -41,36 +41,39 @@ class Plan(Schedule):
 
 
 @dataclass(frozen=True, slots=True)
-class DayAheadPlanner:
+class DayAheadPlanner(Preferences):
     """Plan batteries and curtailment over the forecast's horizon.
 
     ``Schedule.cost_eur`` is the bill of the exchange under the plan: imports at the buying price less
     exports at the selling price, without wear and without the value of what is stored.
 
+    What it weighs beside the bill are its `Preferences`, parameters of the planner like these.
+
     Attributes:
-        prefer: what is weighed beside the bill.
         max_classes: more storages than this are planned in classes of like ones.
         builder: "direct" (production) or "pyomo" (the reference).
         rounds: how often a plan that charges and discharges at once is solved again with one direction closed.
     """
 
-    prefer: Preferences = Preferences()
     max_classes: int = 60
     builder: str = "direct"
     rounds: int = 8
 
     def __post_init__(self) -> None:
-        """Check the choice of builder and the number of classes."""
+        """Check the parameters."""
         if self.builder not in BUILDERS:
             raise ValueError(f"builder must be one of {', '.join(BUILDERS)} (got {self.builder!r})")
         if self.max_classes < 1:
             raise ValueError(f"max_classes must be at least 1 (got {self.max_classes})")
+        for name in ("wear_eur_per_mwh", "breach_eur_per_mwh", "band_eur_per_mwh_h", "tie_eur_per_mwh"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be zero or more (got {getattr(self, name)})")
 
     def plan(self, frame: Frame) -> Plan:
         """Compute the schedule. Raises SolveError for a frame that is not complete or a solver that fails."""
         check(frame)
         work = _Work(frame, self.max_classes)
-        problem = work.problem(self.prefer)
+        problem = work.problem(self)
         solution = self._solve(problem)
         p_mw = work.spread(net_power(solution, problem.storages), solution.limited_mw)
         own = work.own_mw(p_mw)
@@ -103,7 +106,8 @@ class DayAheadPlanner:
 def net_power(solution: Solution, storages: Storages) -> FloatArray:
     """(steps, k) the one power that changes the content as the solution does, injection positive, to the milliwatt."""
     gain = _gain(solution, storages)
-    return np.round(np.where(gain >= 0.0, -gain / storages.eff_charge, -gain * storages.eff_discharge), 9)
+    power: FloatArray = np.where(gain >= 0.0, -gain / storages.eff_charge, -gain * storages.eff_discharge)
+    return power.round(9)
 
 
 def _gain(solution: Solution, storages: Storages) -> FloatArray:
@@ -178,6 +182,7 @@ def _breaches(frame: Frame, nodes: Nodes, exchange_mw: FloatArray, dt_h: float) 
             if len(steps):
                 most = float(beyond[steps].max())
                 when = frame.due_ns + int(steps[0]) * frame.forecast.step_ns
-                text = f"the plan exceeds the {side} limit of {nodes.name[n]} by up to {most:.6g} MW during {len(steps) * dt_h:g} h"
-                events.append(Event(when, "planner", "shortfall", text, nodes.name[n], most))
+                name, hours = nodes.name[n], len(steps) * dt_h
+                text = f"the plan exceeds the {side} limit of {name} by up to {most:.6g} MW during {hours:g} h"
+                events.append(Event(when, "planner", "shortfall", text, name, most))
     return tuple(events)

@@ -12,7 +12,6 @@ import numpy as np
 from controllers.dispatch.direct import OPTIONS
 from controllers.dispatch.problem import HALVES, Problem, Solution
 from vpp.kernel.errors import Infeasible, SolveError
-from vpp.kernel.signals import FloatArray
 
 
 def build(problem: Problem) -> Any:
@@ -34,7 +33,7 @@ def build(problem: Problem) -> Any:
     m.energy = pyo.Var(m.T, m.K, bounds=lambda _, t, k: (float(floor[t, k]), float(s.high_mwh[k])))
     m.out = pyo.Var(m.T, m.OUT, bounds=lambda _, t, k: (0, float(most[k])))
     m.limited = pyo.Var(m.T, m.L, bounds=lambda _, t, i: (float(p.l_low_mw[t, i]), float(p.l_high_mw[t, i])))
-    m.band = pyo.Var(m.T, m.N, bounds=lambda _, t, n: (_bound(p.nodes.low_mw[n]), _bound(p.nodes.high_mw[n])))
+    m.band = pyo.Var(m.T, m.N, bounds=lambda _, t, n: (_bound(float(p.nodes.low_mw[n])), _bound(float(p.nodes.high_mw[n]))))
     m.over = pyo.Var(m.T, m.N, within=pyo.NonNegativeReals)
     m.under = pyo.Var(m.T, m.N, within=pyo.NonNegativeReals)
 
@@ -98,20 +97,15 @@ def solve(problem: Problem) -> Solution:
     if found != TerminationCondition.optimal:
         raise SolveError(f"day ahead: HiGHS found no optimum ({found})")
     solver.load_vars()
+    times, storages, limitables = range(problem.steps), range(len(problem.storages.node)), range(len(problem.l_node))
     return Solution(
-        _values(model.charge, problem, len(problem.storages.node)),
-        sum(_values(model.discharge[:, :, h], problem, len(problem.storages.node)) for h in model.H),
-        _values(model.limited, problem, len(problem.l_node)),
+        np.array([[model.charge[t, k].value for k in storages] for t in times], np.float64),
+        np.array([[sum(model.discharge[t, k, h].value for h in model.H) for k in storages] for t in times], np.float64),
+        np.array([[model.limited[t, i].value for i in limitables] for t in times], np.float64),
         float(pyo.value(model.cost)),
     )
 
 
-def _values(variables: Any, p: Problem, width: int) -> FloatArray:
-    """(steps, width) values in the order of the index."""
-    flat = [v.value for v in (variables.values() if hasattr(variables, "values") else variables)]
-    return np.array(flat, np.float64).reshape(p.steps, width)
-
-
 def _bound(limit: float) -> float | None:
     """A bound as Pyomo takes it."""
-    return float(limit) if np.isfinite(limit) else None
+    return limit if np.isfinite(limit) else None
