@@ -7,10 +7,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Write ", did you mean 'a' or 'b'?" with the nearest names, or "" where none is near."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 2, 0.65)
-    if not near:
-        lower = {n.lower(): n for n in names}
-        near = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, 2, 0.65)]
-    return f", did you mean {' or '.join(map(repr, near))}?" if near else ""
+    """Write ", did you mean 'a'?" with the nearest name, upper and lower case alike, or "" where none is near."""
+    names = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.65)
+    return f", did you mean {names[near[0]]!r}?" if near else ""

@@ -45,6 +45,8 @@ def _explain(details: ErrorDetails, tree: Tree, model: type[BaseModel]) -> Itera
         for path, message in context["found"]:
             yield locate(tree, (*where, *path), message)
         return
+    if kind == "union_tag_invalid" and context["discriminator"].startswith("'"):
+        where = (*where, context["discriminator"].strip("'"))
     yield locate(tree, where, _message(kind, context, details, where, model))
 
 
@@ -54,7 +56,7 @@ def _message(kind: str, context: dict[str, Any], details: ErrorDetails, where: W
     if kind == "extra_forbidden":
         return f"unknown key {key!r}{did_you_mean(key, _keys(model, details['loc'][:-1]))}"
     if kind == "missing":
-        return f"{key} is missing"
+        return f"a value is missing after the first {key}" if key.isdigit() else f"{key} is missing"
     if kind == "union_tag_not_found":
         choices = sorted({c for m in _models(model, details["loc"]) for c in _choices(m, context["discriminator"].strip("'"))})
         return f"{context['discriminator'].strip(chr(39))} is missing{': one of ' if choices else ''}{', '.join(choices)}"
@@ -77,8 +79,7 @@ def path_in(tree: Tree, location: tuple[int | str, ...], *, missing: bool = Fals
     where: Where = ()
     here: Any = tree.value
     for i, part in enumerate(location):
-        inside = part in here if isinstance(here, dict) else isinstance(here, list) and isinstance(part, int)
-        if inside:
+        if part in here if isinstance(here, dict) else isinstance(here, list) and part in range(len(here)):
             here = here[part].value
             where = (*where, part)
         elif missing and i == len(location) - 1:

@@ -82,7 +82,7 @@ class Scenario(Part):
         for i, group in enumerate(self.groups):
             if group.parent not in known:
                 yield ("groups", i, "parent"), f"no group {group.parent!r}{did_you_mean(group.parent, known)}"
-            elif loop := _loop(group.name, parents):
+            elif (loop := _loop(group.name, parents)) and not any(g.name in loop for g in self.groups[:i]):
                 yield ("groups", i, "parent"), "groups enclose one another: " + " < ".join(loop)
         for i, guard in enumerate(self.control.guards):
             if isinstance(guard, PccGuard) and guard.group not in known:
