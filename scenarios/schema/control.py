@@ -14,13 +14,16 @@ from scenarios.schema.series import Prices
 from scenarios.schema.time import Time, clock_times_ns
 from scenarios.schema.units import (
     Clock,
+    EurPerMwh,
     Hours,
     Mvar,
     Mw,
     MwMagnitude,
     MwPerSecond,
     Part,
+    Price,
     Pu,
+    Ratio,
     Seconds,
     Soc,
     StepSeconds,
@@ -49,6 +52,9 @@ class OverVoltage(Part):
     use: Literal["over_voltage"]
     vm_high_pu: Pu = Field(1.05, description="voltage where capping begins [pu]")
     vm_max_pu: Pu = Field(1.10, description="voltage where nothing may be injected any more [pu]")
+    deadband_pu: Ratio = Field(0.005, description="width beneath vm_high_pu where the cap stays [pu]")
+    gain: Ratio = Field(0.25, description="share of rated power that one step takes away at vm_max_pu [1]")
+    recovery_per_s: Ratio = Field(1e-3, description="share of rated power that comes back in a second at most [1/s]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The band has a width."""
@@ -60,13 +66,9 @@ class UnderVoltage(Part):
     """Guard: stop consumption where the voltage is low."""
 
     use: Literal["under_voltage"]
-    vm_low_pu: Pu = Field(0.95, description="voltage where consumption begins to be cut [pu]")
-    vm_min_pu: Pu = Field(0.90, description="voltage where nothing may be consumed any more [pu]")
-
-    def contradictions(self) -> Iterator[tuple[Where, str]]:
-        """The band has a width."""
-        if self.vm_min_pu >= self.vm_low_pu:
-            yield ("vm_min_pu",), f"vm_min_pu is not below vm_low_pu ({self.vm_low_pu:g})"
+    vm_low_pu: Pu = Field(0.95, description="voltage beneath which nothing may be consumed [pu]")
+    deadband_pu: Ratio = Field(0.01, description="how far above it consumption may begin again [pu]")
+    hold_s: Seconds = Field(300.0, description="how long consumption stays stopped at least [s]")
 
 
 class SocGuard(Part):
@@ -86,7 +88,7 @@ class RampGuard(Part):
     """Guard: limit the change from one tick to the next."""
 
     use: Literal["ramp"]
-    ramp_mw_per_s: MwPerSecond | None = Field(None, description="limit for every resource [MW/s]; default: each resource's own")
+    ramp_mw_per_s: MwPerSecond | None = Field(None, description="a slower ramp for all [MW/s]; default: each resource's own")
 
 
 class PccGuard(Part):
@@ -96,6 +98,7 @@ class PccGuard(Part):
     group: str = Field("pcc", description="the group")
     import_mw: MwMagnitude | None = Field(None, description="largest import, a magnitude [MW]; default: no limit")
     export_mw: MwMagnitude | None = Field(None, description="largest export, a magnitude [MW]; default: no limit")
+    margin_mw: MwMagnitude = Field(0.0, description="kept free before either limit [MW]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """A limit limits something."""
@@ -128,14 +131,18 @@ class Control(Part):
 
 
 class DayAhead(Part):
-    """Planner: the next day's schedule of the batteries by price and self-consumption, under the group's limit."""
+    """Planner: the next day's schedule of the batteries by price and self-consumption, under the groups' limits."""
 
     use: Literal["day_ahead"]
     at: Clock = Field("00:00", description="local time of day at which a plan is begun")
     horizon_h: Hours = Field(36.0, description="how far a plan looks ahead [h]")
     step_s: StepSeconds = Field(900.0, description="step of the plan [s]")
     budget_s: Seconds = Field(900.0, description="the plan is in force this long after it is begun [s]")
-    group: str = Field("pcc", description="the group that is planned")
+    wear_eur_per_mwh: EurPerMwh = Field(1.0, description="cost of each MWh charged and of each discharged [EUR/MWh]")
+    energy_value_eur_per_mwh: Price | None = Field(
+        None, description="value of what is stored at the end [EUR/MWh]; default: at least as much as at the start"
+    )
+    builder: Literal["direct", "pyomo"] = Field("direct", description="who states the problem to the solver")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The horizon is a whole number of steps."""

@@ -87,11 +87,8 @@ class Scenario(Part):
         for i, guard in enumerate(self.control.guards):
             if isinstance(guard, PccGuard) and guard.group not in known:
                 yield ("control", "guards", i, "group"), f"no group {guard.group!r}{did_you_mean(guard.group, known)}"
-        if self.planner is not None:
-            if self.planner.group not in known:
-                yield ("planner", "group"), f"no group {self.planner.group!r}{did_you_mean(self.planner.group, known)}"
-            if self.market is None:
-                yield ("planner",), "a planner needs prices: add market"
+        if self.planner is not None and self.market is None:
+            yield ("planner",), "a planner needs prices: add market"
 
     @property
     def hash(self) -> str:

@@ -1,0 +1,333 @@
+"""From a scenario to a running system: the only place that knows every room."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from controllers import GUARDS, PROPOSERS
+from controllers.dispatch import PLANNERS
+from scenarios.desk import Desk, Planning
+from scenarios.expand import FleetPlan, expand
+from scenarios.fleet import fleet_spec, forecaster
+from scenarios.journal import SeenJournal
+from scenarios.schema.control import PccGuard
+from scenarios.schema.series import series_at
+from scenarios.schema.time import clock_times_ns
+from twin.coupling import Coupling
+from twin.fleet import FleetModel
+from twin.frequency import FrequencyProfile
+from twin.plant import GridModel, TwinPlant
+from twin.recorder import SYSTEM, Limits, Recorder, series_of
+from twin.sensors import SensorErrors, Sensors
+from vpp import __version__
+from vpp.grid import load_network
+from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.powerflow import check_first_solve, choose
+from vpp.historian.run import Axis, RunWriter
+from vpp.kernel.errors import RunError
+from vpp.kernel.grid_points import PointLayout
+from vpp.kernel.orders import Order
+from vpp.kernel.setpoints import Asked
+from vpp.kernel.tick import Chain, tick
+
+if TYPE_CHECKING:
+    from scenarios.schema.scenario import Scenario
+    from twin.cosim.world import Shares
+
+Wiring = Literal["mosaik", "direct", "far"]
+Progress = Callable[[int, int], None]
+_VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
+
+
+@dataclass(slots=True)
+class System:
+    """A scenario, built: everything that a run needs, not yet started.
+
+    Attributes:
+        scenario: what it was built from.
+        network: the compiled network.
+        plan: the fleet's columns as the scenario laid them out.
+        plant: the twin.
+        chain: the controllers.
+        desk: orders and plans.
+        engine: name of the power-flow engine and why it was chosen.
+    """
+
+    scenario: Scenario
+    network: Network
+    plan: FleetPlan
+    plant: TwinPlant
+    chain: Chain
+    desk: Desk
+    engine: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        path: the run directory.
+        manifest: its manifest.
+        decision_hash: SHA-256 over all setpoints.
+        diverged_steps: number of steps without a network solution.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    decision_hash: str
+    diverged_steps: int = field(default=0)
+
+    def open(self) -> Any:
+        """Open the record as an ``xarray.DataTree``."""
+        from vpp.historian.read import open_run
+
+        return open_run(self.path)
+
+
+def build(scenario: Scenario) -> System:
+    """Build a scenario.
+
+    Raises:
+        NetworkError: the network cannot be had.
+        Diverged: the network has no solution at the first step.
+    """
+    network = load_network(scenario.network)
+    time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
+    plan = expand(scenario, network)
+    spec = fleet_spec(scenario, plan, network, time_ns)
+    engine, reason = choose(network, scenario.engine)
+    coupling = Coupling(network, engine, spec)
+    s = scenario.sensors
+    errors = SensorErrors(s.p_error, s.v_error, s.soc_error, round(s.delay_s / dt_s), s.loss)
+    points = PointLayout(("pcc_p_mw", "pcc_q_mvar"), ("p_mw", "q_mvar"), ("pcc", "pcc"))
+    sensors = Sensors(spec.fleet, np.maximum(spec.p_rated_mw, spec.s_rated_mva), points, errors, scenario.seed)
+    t_s = (time_ns - time_ns[0]) / 1e9
+    frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
+    plant = TwinPlant(FleetModel(spec), GridModel(coupling, sensors, frequency), time_ns, dt_s)
+    dt_ns = scenario.time.step_ns
+    chain = Chain(
+        spec.fleet,
+        [PROPOSERS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.proposers],
+        [GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards],
+        dt_ns,
+        hold_ns=max(900_000_000_000, 4 * dt_ns),
+    )
+    first = FleetModel(spec).step(0, dt_s, None, None)
+    node = np.asarray(plan.bus)
+    check_first_solve(engine, network, network.scatter(node, first.p_mw), network.scatter(node, first.q_mvar))
+    return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
+
+
+def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> Desk:
+    """Scripted orders and the planner."""
+    orders = []
+    entries = [entry.id for entry in scenario.fleet]
+    for number, o in enumerate(scenario.orders, start=1):
+        resource = np.flatnonzero(plan.named(o.resources, entries))
+        for from_ns, until_ns in o.windows(scenario.time):
+            orders.append(
+                Order(f"order-{number}", o.author, resource, from_ns, until_ns, o.p_mw, o.limit_mw, o.q_mvar)
+            )
+    planning = None
+    if scenario.planner is not None and scenario.market is not None:
+        t, p = scenario.time, scenario.planner
+        at = clock_times_ns(p.at, t.start_ns, t.end_ns, t.zone)
+        guards = [g for g in scenario.control.guards if isinstance(g, PccGuard)]
+        planning = Planning(
+            PLANNERS[p.use](),
+            forecaster(scenario, plant.devices.spec, round(p.horizon_h * 3600 / p.step_s), round(p.step_s * 1e9)),
+            np.unique(np.concatenate([[t.start_ns], at])),
+            round(p.budget_s * 1e9),
+            {g.group: g.import_mw for g in guards if g.import_mw is not None},
+            {g.group: g.export_mw for g in guards if g.export_mw is not None},
+        )
+    return Desk(plant.fleet, orders, planning, dt_ns)
+
+
+def run(
+    scenario: Scenario,
+    *,
+    out: Path = Path("runs"),
+    wiring: Wiring = "mosaik",
+    progress: Progress | None = None,
+    replace: bool = True,
+) -> RunResult:
+    """Build and run a scenario into a run directory ``<out>/<name>-<hash>``.
+
+    Args:
+        scenario: what to run.
+        out: where run directories live.
+        wiring: "mosaik" (the co-simulation), "direct" (one loop in this process) or "far" (mosaik with the fleet
+            in another process). The decisions are the same, byte for byte.
+        progress: called now and then with (steps done, steps in all).
+        replace: remove a former run of the same scenario.
+
+    Raises:
+        NetworkError, Diverged: see `build`.
+        RunError: the run directory cannot be written; what was recorded can still be read.
+    """
+    system = build(scenario)
+    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}"
+    recorder = new_recorder(system)
+    steps = len(system.plant.time_ns)
+    if progress is not None:
+        recorder.progress = lambda done: progress(done, steps)
+    series = [one for one, _ in recorder.series]
+    writer = RunWriter(path, _about(system), _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
+    recorder.writer = writer
+    try:
+        if "seen" in scenario.record:
+            recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
+        shares = simulate(system, recorder, wiring)
+    except KeyboardInterrupt:
+        writer.close("interrupted", **_results(recorder, None))
+        raise
+    except BaseException as error:
+        try:
+            writer.close("failed", reason=str(error), **_results(recorder, None))
+        except RunError:
+            if not isinstance(error, RunError):
+                raise
+        raise
+    finally:
+        system.desk.close()
+    results = _results(recorder, shares)
+    writer.close("complete", **results)
+    from vpp.historian.read import read_manifest
+
+    return RunResult(path, read_manifest(path), recorder.hash.hexdigest(), len(recorder.diverged))
+
+
+def new_recorder(system: System) -> Recorder:
+    """A recorder for a system, without a run directory yet."""
+    scenario, time_ns = system.scenario, system.plant.time_ns
+    nothing = np.full(len(time_ns), np.nan)
+    market, zone = scenario.market, scenario.time.zone
+    buy, sell = nothing, nothing
+    if market is not None:
+        buy = series_at(market.import_eur_per_mwh, time_ns, zone)
+        sell = series_at(market.export_eur_per_mwh, time_ns, zone)
+    x = scenario.limits
+    limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
+    series = series_of(scenario.record, system.chain.owners)
+    return Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+
+
+def simulate(system: System, recorder: Recorder, wiring: Wiring = "mosaik") -> Shares:
+    """Run all steps of a system, in one of the wirings; returns who took how long."""
+    from twin.cosim.world import cosimulate
+
+    if wiring == "direct":
+        return _loop(system, recorder)
+    return cosimulate(system.plant, system.chain, system.desk, recorder, far_fleet=wiring == "far")
+
+
+def _loop(system: System, recorder: Recorder) -> Shares:
+    """The same as the co-simulation, in one plain loop."""
+    from time import perf_counter
+
+    from twin.cosim.world import Shares
+
+    plant, chain, last = system.plant, system.chain, Asked.nothing(system.plant.fleet.n)
+    spent = [0.0, 0.0, 0.0]
+    begin = perf_counter()
+    for k in range(len(plant.time_ns)):
+        t0 = perf_counter()
+        truth, offer = plant.advance()
+        t1 = perf_counter()
+        record = tick(int(plant.time_ns[k]), plant, system.desk, chain, last)
+        last = record.decision.asked
+        t2 = perf_counter()
+        recorder(k, record, truth, offer)
+        spent[0] += t1 - t0
+        spent[1] += t2 - t1
+        spent[2] += perf_counter() - t2
+    return Shares(0.0, *spent, perf_counter() - begin)
+
+
+def _about(system: System) -> dict[str, Any]:
+    """The manifest as it stands at the start."""
+    scenario = system.scenario
+    return {
+        "name": scenario.name,
+        "purpose": scenario.purpose,
+        "scenario": scenario.model_dump(mode="json"),
+        "scenario_hash": scenario.hash,
+        "seed": scenario.seed,
+        "zone": scenario.time.zone,
+        "step_s": scenario.time.step_s,
+        "versions": {"vpp-core": __version__, "python": platform.python_version(), **{p: version(p) for p in _VERSIONS}},
+        "cpu": _cpu(),
+        "engine": {"name": system.engine[0], "reason": system.engine[1]},
+        "network": {"source": system.network.source, "buses": system.network.n_bus, "notes": list(system.network.notes)},
+        "resources": system.plan.n,
+        "owners": list(system.chain.owners),
+    }
+
+
+def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
+    """What the manifest says at the end."""
+    results: dict[str, Any] = {
+        "decision_hash": recorder.hash.hexdigest(),
+        "counts": {
+            "steps": recorder.steps,
+            "diverged_steps": len(recorder.diverged),
+            "first_diverged": recorder.diverged[:10],
+            "messages_not_good": recorder.not_good,
+            "iterations": recorder.iterations,
+        },
+        "events_by_kind": dict(sorted(recorder.events.items())),
+        "summary": recorder.summary(),
+    }
+    if shares is not None:
+        parts = {"fleet": shares.fleet_s, "grid": shares.grid_s, "control": shares.control_s, "record": shares.record_s}
+        total = max(shares.total_s, 1e-12)
+        results["shares"] = {
+            **{name: value / total for name, value in parts.items()},
+            "mosaik": shares.mosaik_s / total,
+            "total_s": shares.total_s,
+        }
+    return results
+
+
+def _axes(system: System) -> list[Axis]:
+    """The columns of the record, with what is known of each."""
+    plan, net = system.plan, system.network
+    groups = np.array(plan.group_names)
+    bus_id = tuple(str(b) for b in net.bus_id)
+    branch_id = tuple(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
+    branch_id = tuple(f"{b}#{n}" if branch_id.count(b) > 1 else b for n, b in enumerate(branch_id)) if len(set(branch_id)) < len(branch_id) else branch_id
+    kinds = {"kind": np.array(plan.kind), "bus": np.asarray(plan.bus), "group": groups[plan.group_of]}
+    ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
+    return [
+        Axis("resources", "resource", plan.id, {**kinds, **ratings}),
+        Axis(
+            "buses", "bus", bus_id,
+            {"name": np.array(net.bus_name), "vn_kv": net.bus_vn_kv, "x": net.bus_xy[:, 0], "y": net.bus_xy[:, 1]},
+        ),
+        Axis(
+            "branches", "branch", branch_id,
+            {
+                "kind": np.array(BRANCH_KINDS)[net.branch_kind], "name": np.array(net.branch_name),
+                "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus,
+            },
+        ),
+    ]  # fmt: skip
+
+
+def _cpu() -> str:
+    """The processor's name, where the system says it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
