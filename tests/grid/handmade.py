@@ -17,7 +17,8 @@ def radial() -> Any:
     net = pp.create_empty_network("handmade radial", sn_mva=10.0)
     vn = {3: 110.0, 7: 20.0, 8: 10.0, 20: 20.0, 21: 20.0, 22: 20.0, 30: 0.4, 31: 0.4, 40: 10.0, 50: 20.0, 51: 20.0, 60: 20.0}
     for bus, kv in vn.items():
-        pp.create_bus(net, kv, index=bus, name=f"B{bus}", min_vm_pu=0.95 if bus == 7 else float("nan"))
+        pp.create_bus(net, kv, index=bus, name=f"B{bus}")
+    net.bus.loc[7, "min_vm_pu"] = 0.95
     pp.create_ext_grid(net, 3, vm_pu=1.02, va_degree=10.0)
     pp.create_transformer3w_from_parameters(
         net, 3, 7, 8, 110, 20, 10, 40, 25, 15, 10.4, 10.6, 10.2, 0.3, 0.31, 0.32, 30, 0.1,

@@ -332,14 +332,15 @@ class _Tables:
             inner += [np.column_stack([hv, legs[k * third : (k + 1) * third]]) for k in (1, 2)]
         plain = edges[(edges >= 0).all(axis=1)] if len(edges) else np.zeros((0, 2), dtype=np.int32)
         links = np.concatenate([plain, ties, *inner]).astype(np.int32)
+        low, high = _numbers(t, "min_vm_pu", 0.0), _numbers(t, "max_vm_pu", 2.0)
         roots = self._at(self.net.ext_grid.bus[self.net.ext_grid.in_service.astype(bool)])
         return {
             "bus_id": self.ids,
             "bus_name": _texts(t, "name"),
             "bus_vn_kv": _numbers(t, "vn_kv"),
             "bus_xy": layout.complete(_coordinates(self.net), links, roots),
-            "vm_min_pu": _numbers(t, "min_vm_pu", 0.9),
-            "vm_max_pu": _numbers(t, "max_vm_pu", 1.1),
+            "vm_min_pu": np.where(low > 0.0, low, 0.9),  # 0 and 2 are pandapower's "no limit"
+            "vm_max_pu": np.where(high < 2.0, high, 1.1),
         }
 
 

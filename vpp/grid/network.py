@@ -202,7 +202,7 @@ class Network:
     @classmethod
     def from_file(cls, path: Path) -> Network:
         """Read what :meth:`to_bytes` wrote; ValueError, KeyError, OSError or BadZipFile if it is damaged."""
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             values: dict[str, Any] = {key: data[key] for key in data.files}
         meta = json.loads(values.pop("meta").tobytes())
         values.update({k: tuple(v) if isinstance(v, list) else v for k, v in meta.items()})

@@ -87,7 +87,7 @@ class LightSim2Grid:
             start = np.array(v_start, dtype=np.complex128)
             start[self._slack] = self.network.slack_v
             start[self._pv] *= self.network.pv_vm_pu / np.abs(start[self._pv])
-        s: ComplexArray = (p + 1j * q) / self.network.sn_mva
+        s = np.asarray(p + 1j * q, dtype=np.complex128) / self.network.sn_mva
         v, iterations = self._newton(s, start)
         if v is None:
             return failed(self.network, iterations)
@@ -96,7 +96,7 @@ class LightSim2Grid:
     def solve_batch(self, p_mw: FloatArray, q_mvar: FloatArray) -> BatchSolution:
         """Solve T steps, each from no load; see :class:`vpp.grid.powerflow.port.PowerFlow`."""
         p, q = net_injections(self.network, p_mw, q_mvar)
-        s: ComplexArray = (p + 1j * q) / self.network.sn_mva
+        s = np.asarray(p + 1j * q, dtype=np.complex128) / self.network.sn_mva
         v = np.full(s.shape, np.nan + 1j * np.nan)
         converged, iterations = np.zeros(len(s), dtype=np.bool_), np.zeros(len(s), dtype=np.int32)
         for t in range(len(s)):
