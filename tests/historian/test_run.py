@@ -11,7 +11,7 @@ import xarray as xr
 
 from tests.historian.small import AXES, OWNERS, QUARTER_NS, SERIES, assert_holds, values, write, writer
 from vpp.historian.read import list_runs, open_run, read_events, read_manifest
-from vpp.historian.run import RunWriter, Series
+from vpp.historian.run import Axis, RunWriter, Series
 from vpp.kernel.errors import RunError
 from vpp.kernel.setpoints import Setpoints
 
@@ -227,3 +227,18 @@ def test_runs_are_listed_with_their_state(tmp_path: Path) -> None:
     found = {r.path.name: (r.status, r.steps_recorded) for r in list_runs(tmp_path)}
     assert found == {"a": ("complete", 3), "b": ("running", 1), "c": ("damaged", 0)}
     live.close()
+
+
+def test_wide_groups_are_cut_into_chunks_and_an_empty_one_has_none(tmp_path: Path) -> None:
+    n, steps = 30_000, 130
+    axes = (Axis("wide", "column", tuple(map(str, range(n)))), Axis("none", "nothing", ()))
+    series = (Series("wide", "x", "1", "a number", 0.5), Series("none", "y", "1", "nothing"))
+    with RunWriter(tmp_path / "run", {}, axes, series, np.arange(steps)) as run:
+        for k in range(steps):
+            run.put(k, [np.arange(n) + k / 2.0, np.zeros(0)])
+    assert len(list((tmp_path / "run/series.zarr/wide/x").glob("c.0.*"))) > 2
+    tree = open_run(tmp_path / "run")
+    np.testing.assert_array_equal(
+        tree["wide/x"][100:, [5, 29_999, 12_000]].values, [[5 + k / 2, 29_999 + k / 2, 12_000 + k / 2] for k in range(100, 130)]
+    )
+    assert tree["none/y"].values.shape == (steps, 0)

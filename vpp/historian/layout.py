@@ -16,7 +16,7 @@ RECORD: Final = "record.json"
 FORMAT: Final = 1
 BLOCK_BYTES: Final = 64 << 20
 BLOCK_STEPS: Final = (96, 672)  # at least a day, at most a week of quarter-hours
-CHUNK_ROW_BYTES: Final = 4000  # a chunk is 0.4 to 2.7 MB: one device is read cheaply, a store has few files
+CHUNK_BYTES: Final = 4 << 20  # before compression: one device is read cheaply, and a store has few files
 INT32_FILL: Final = -(2**31)
 BYTE_FILL: Final = 255
 SHORT_FILL: Final = -1
@@ -95,7 +95,8 @@ class Axis:
 class Slot:
     """Where a series lies: ``n`` items from ``start`` on in a row seen as items of ``dtype``.
 
-    ``dim`` is empty for a series of one value a step (a group without an axis).
+    ``dim`` is empty for a series of one value a step (a group without an axis); ``width`` is the
+    number of columns in a chunk.
     """
 
     group: str
@@ -104,17 +105,12 @@ class Slot:
     start: int
     n: int
     dim: str
+    width: int
 
     @property
     def path(self) -> str:
         """The array's path in the store."""
         return f"{self.group}/{self.name}"
-
-    @property
-    def width(self) -> int:
-        """Columns of a chunk: as many as fit, shared out evenly."""
-        most = CHUNK_ROW_BYTES // np.dtype(self.dtype).itemsize
-        return max(1, -(-self.n // max(1, -(-self.n // most))))
 
     @property
     def chunks(self) -> int:
@@ -149,9 +145,9 @@ class Layout:
                     offset += item * (len(columns[s.group].ids) if s.group in columns else 1)
         row_bytes = max(8, -(-offset // 8) * 8)
         low, high = BLOCK_STEPS
-        block = block_steps or min(high, max(low, BLOCK_BYTES // row_bytes))
-        slots = tuple(_slot(s, columns.get(s.group), starts[i]) for i, s in enumerate(series))
-        return cls(steps, min(block, steps), row_bytes, slots, {a.group: (a.dim, tuple(a.coordinates)) for a in axes})
+        block = min(steps, block_steps or min(high, max(low, BLOCK_BYTES // row_bytes)))
+        slots = tuple(_slot(s, columns.get(s.group), starts[i], block) for i, s in enumerate(series))
+        return cls(steps, block, row_bytes, slots, {a.group: (a.dim, tuple(a.coordinates)) for a in axes})
 
     def to_dict(self) -> dict[str, Any]:
         """As written to ``record.json``."""
@@ -167,9 +163,12 @@ class Layout:
         return cls(int(data["steps"]), int(data["block_steps"]), int(data["row_bytes"]), slots, axes)
 
 
-def _slot(series: Series, axis: Axis | None, start: int) -> Slot:
+def _slot(series: Series, axis: Axis | None, start: int, block: int) -> Slot:
+    """Chunks hold as many columns as fit, shared out evenly."""
     n, dim = (len(axis.ids), axis.dim) if axis else (1, "")
-    return Slot(series.group, series.name, series.dtype, start, n, dim)
+    most = max(1, CHUNK_BYTES // (block * np.dtype(series.dtype).itemsize))
+    chunks = max(1, -(-n // most))
+    return Slot(series.group, series.name, series.dtype, start, n, dim, max(1, -(-n // chunks)))
 
 
 def check(axes: Sequence[Axis], series: Sequence[Series], time_ns: npt.NDArray[np.int64]) -> None:
