@@ -145,15 +145,15 @@ class TwinPlant:
         """The resources as columns."""
         return self.devices.spec.fleet
 
-    def advance(self) -> GridResult:
-        """Simulate the next step."""
+    def advance(self) -> tuple[GridResult, Offer]:
+        """Simulate the next step; returns the truth of it and what the devices offered."""
         self.k += 1
         asked = self._asked.setpoints if self._asked is not None else None
         before = self.result.solved.delivered.p_mw if self.result is not None else None
         offer = self.devices.step(self.k, self.dt_s, asked, before)
         now_ns = int(self.time_ns[self.k])
         self.result, self._image = self.grid.step(now_ns, self.k * self.dt_s, self.dt_s, offer, self.devices.applied)
-        return self.result
+        return self.result, offer
 
     def read(self, now_ns: int) -> Observation:
         """Give the image of the step that `advance` simulated."""

@@ -29,6 +29,11 @@ class Pv(DeviceModel):
         _offer(self.at, s.p_rated_mw, s.s_rated_mva, s.profile_p, given.profile, given.applied, out)
 
 
+def available_mw(p_rated_mw: FloatArray, s_rated_mva: FloatArray, factor: npt.NDArray[np.float32]) -> FloatArray:
+    """Power that PV plants could deliver at these profile factors; the same rule as in the twin's step."""
+    return np.minimum(p_rated_mw * factor, s_rated_mva)
+
+
 @njit(cache=True, nogil=True)
 def _offer(
     at: IntArray, p_rated: FloatArray, s_rated: FloatArray, profile_p: Int32Array, factor: npt.NDArray[np.float32],
