@@ -160,7 +160,9 @@ def _named(series: xr.DataArray, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _unequal(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     different = np.asarray(a != b)
-    return different & ~(np.isnan(a) & np.isnan(b)) if a.dtype.kind == b.dtype.kind == "f" else different
+    if a.dtype.kind == b.dtype.kind == "f" and different.any():
+        different &= ~(np.isnan(a) & np.isnan(b))
+    return different
 
 
 def _first_row(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> int | None:
