@@ -83,6 +83,7 @@ class OverVoltageGuard:
     def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self._share[:] = state["share"]
+        self._cap.fill(np.inf)
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +142,7 @@ class UnderVoltageGuard:
     def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self._until_ns[:] = state["until_ns"]
+        self._floor.fill(-np.inf)
 
 
 @njit(cache=True)
@@ -153,6 +155,8 @@ def _curtail(
     scale = gain / (top - high)
     for i in guarded:
         vm, old = tele[_T_VM, i], share[i]
+        if old >= 1.0 and not vm > high:
+            continue  # the usual case: nothing to cap, and ``cap`` says so since the last change
         new = old
         if heard(vm, quality[_T_VM, i]):
             if vm > high:
@@ -183,6 +187,8 @@ def _stop(
     newly, worst, stopped, before = 0, -1, 0, 0
     for i in guarded:
         was = until_ns[i] != _FREE
+        if not was and not vm[i] < low:
+            continue  # the usual case: nothing to stop, and ``floor`` says so since the last change
         before += was
         if heard(vm[i], quality[i]):
             if vm[i] < low:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from vpp.kernel.envelope import WANT_P, Envelope
 from vpp.kernel.fleet import Fleet
@@ -58,21 +59,21 @@ class OperatorOrders:
 
     def _propose(self, active: list[Order], allowed: Envelope) -> None:
         want_p, want_q = self._p, self._q
+        asks_q = any(order.q_mvar is not None for order in active)
         want_p.fill(np.nan)
-        want_q.fill(np.nan)
-        present = allowed.block[WANT_P]
+        if asks_q:
+            want_q.fill(np.nan)
         for order in active:
             who = self._known(order.resource)
             if order.p_mw is not None:
                 want_p[who] = order.p_mw
             if order.limit_mw is not None:
-                asked = np.where(np.isnan(want_p[who]), present[who], want_p[who])
-                # A limit that does not bite leaves the want, and its owner, as they are.
-                want_p[who] = np.where(asked > order.limit_mw, order.limit_mw, want_p[who])
+                _limit(who, order.limit_mw, allowed.block[WANT_P], want_p)
             if order.q_mvar is not None:
                 want_q[who] = order.q_mvar
         allowed.propose_p(want_p)
-        allowed.propose_q(want_q)
+        if asks_q:
+            allowed.propose_q(want_q)
 
     def _known(self, resource: IntArray) -> IntArray:
         """Columns that exist: one wrong column must not cost the others their order."""
@@ -94,3 +95,11 @@ class OperatorOrders:
     def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self._active = state["active"].copy()
+
+
+@njit(cache=True)
+def _limit(who: IntArray, limit_mw: float, present: FloatArray, want: FloatArray) -> None:
+    """Lower the want to at most the limit; one that does not bite leaves the want, and its owner, as they are."""
+    for i in who:
+        if (present[i] if np.isnan(want[i]) else want[i]) > limit_mw:
+            want[i] = limit_mw

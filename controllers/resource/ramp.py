@@ -13,7 +13,7 @@ from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_NONE, Fleet
 from vpp.kernel.ports import Safe, State
 from vpp.kernel.seen import Event, Seen
 from vpp.kernel.setpoints import AUTONOMOUS, LIMIT, Setpoints
-from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
 _T_P = Telemetry.p_mw.row
@@ -38,6 +38,7 @@ class RampGuard:
     ramp_mw_per_s: float | None = None
     name: str = "ramp"
     safe: Safe = Safe.HOLD
+    _follows: BoolArray = field(init=False, repr=False)
     _ramp: FloatArray = field(init=False, repr=False)
     _ramped: IntArray = field(init=False, repr=False)
     _cap: FloatArray = field(init=False, repr=False)
@@ -47,8 +48,10 @@ class RampGuard:
         """Pick out the resources with a ramp."""
         fleet, n = self.fleet, self.fleet.n
         own = fleet.ramp_mw_per_s
-        self._ramp = np.array(own if self.ramp_mw_per_s is None else np.minimum(own, self.ramp_mw_per_s))
-        self._ramped = np.flatnonzero(np.isfinite(self._ramp) & (fleet.control != CONTROL_NONE))
+        ramp = own if self.ramp_mw_per_s is None else np.minimum(own, self.ramp_mw_per_s)
+        self._ramped = np.flatnonzero(np.isfinite(ramp) & (fleet.control != CONTROL_NONE))
+        self._ramp = ramp[self._ramped]
+        self._follows = fleet.control[self._ramped] == CONTROL_FOLLOW
         self._cap, self._floor = np.full(n, np.inf), np.full(n, -np.inf)
 
     def step(self, now_ns: int, seen: Seen, allowed: Envelope) -> Sequence[Event]:
@@ -56,11 +59,10 @@ class RampGuard:
         if self._ramped.size:
             telemetry = seen.telemetry
             _bounds(
-                self._ramped, self.fleet.control, self._ramp, telemetry.block[_T_P], telemetry.quality[_T_P],
+                self._ramped, self._follows, self._ramp, telemetry.block[_T_P], telemetry.quality[_T_P],
                 seen.last.setpoints.block, allowed.dt_s, self._cap, self._floor,
             )  # fmt: skip
-            allowed.cap_p(self._cap)
-            allowed.floor_p(self._floor)
+            allowed.band_p(self._floor, self._cap)
         return ()
 
     def state(self) -> State:
@@ -73,14 +75,14 @@ class RampGuard:
 
 @njit(cache=True)
 def _bounds(
-    ramped: IntArray, control: IntArray, ramp: FloatArray, p_mw: FloatArray, quality: ByteArray, last: FloatArray,
+    ramped: IntArray, follows: BoolArray, ramp: FloatArray, p_mw: FloatArray, quality: ByteArray, last: FloatArray,
     dt_s: float, cap: FloatArray, floor: FloatArray,
 ) -> None:  # fmt: skip
-    for i in ramped:
-        change = ramp[i] * dt_s
+    for k, i in enumerate(ramped):
+        change = ramp[k] * dt_s
         asked, led = last[_S_P, i], last[_S_MODE, i]
         measured = p_mw[i] if heard(p_mw[i], quality[i]) else asked
-        if control[i] == CONTROL_FOLLOW:
+        if follows[k]:
             start = measured if led == AUTONOMOUS else asked
             cap[i], floor[i] = start + change, start - change
         elif led == LIMIT:

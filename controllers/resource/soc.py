@@ -13,7 +13,7 @@ from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_NONE, Fleet
 from vpp.kernel.ports import Safe, State
 from vpp.kernel.seen import Event, Seen
 from vpp.kernel.setpoints import Setpoints
-from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
 _T_P, _T_SOC, _S_P = Telemetry.p_mw.row, Telemetry.soc.row, Setpoints.p_mw.row
@@ -40,7 +40,8 @@ class SocGuard:
     safe: Safe = Safe.STOP
     _unknown: ByteArray = field(init=False, repr=False)
     _storage: IntArray = field(init=False, repr=False)
-    _band: FloatArray = field(init=False, repr=False)
+    _follows: BoolArray = field(init=False, repr=False)
+    _energy: FloatArray = field(init=False, repr=False)
     _cap: FloatArray = field(init=False, repr=False)
     _floor: FloatArray = field(init=False, repr=False)
 
@@ -49,9 +50,12 @@ class SocGuard:
         fleet, n = self.fleet, self.fleet.n
         self._unknown = np.zeros(n, np.uint8)
         self._storage = np.flatnonzero((fleet.e_mwh > 0.0) & (fleet.control != CONTROL_NONE))
+        self._follows = fleet.control[self._storage] == CONTROL_FOLLOW
         low = fleet.soc_min if self.soc_min is None else np.maximum(fleet.soc_min, self.soc_min)
         high = fleet.soc_max if self.soc_max is None else np.minimum(fleet.soc_max, self.soc_max)
-        self._band = np.array([low, high])
+        # At the terminals: energy that the full content gives, energy that filling it takes.
+        gives, takes = fleet.e_mwh * fleet.eff_discharge, fleet.e_mwh / fleet.eff_charge
+        self._energy = np.array([low, high, gives, takes])[:, self._storage]
         self._cap, self._floor = np.full(n, np.inf), np.full(n, -np.inf)
 
     def step(self, now_ns: int, seen: Seen, allowed: Envelope) -> Sequence[Event]:
@@ -60,11 +64,10 @@ class SocGuard:
             return ()
         fleet, telemetry = self.fleet, seen.telemetry
         newly, first = _bounds(
-            self._storage, fleet.control, fleet.e_mwh, fleet.eff_charge, fleet.eff_discharge, self._band, telemetry.block,
-            telemetry.quality, seen.last.setpoints.block, allowed.dt_s / 3600.0, self._unknown, self._cap, self._floor,
+            self._storage, self._follows, self._energy, telemetry.block, telemetry.quality, seen.last.setpoints.block,
+            allowed.dt_s / 3600.0, self._unknown, self._cap, self._floor,
         )  # fmt: skip
-        allowed.cap_p(self._cap)
-        allowed.floor_p(self._floor)
+        allowed.band_p(self._floor, self._cap)
         if newly == 0:
             return ()
         text = f"charge of {newly} more resources is not known, first {fleet.id[first]}; they neither charge nor discharge"
@@ -81,18 +84,16 @@ class SocGuard:
 
 @njit(cache=True)
 def _bounds(
-    storage: IntArray, control: IntArray, e_mwh: FloatArray, eff_charge: FloatArray, eff_discharge: FloatArray,
-    band: FloatArray, tele: FloatArray, quality: ByteArray, last: FloatArray, dt_h: float,
-    unknown: ByteArray, cap: FloatArray, floor: FloatArray,
+    storage: IntArray, follows: BoolArray, energy: FloatArray, tele: FloatArray, quality: ByteArray, last: FloatArray,
+    dt_h: float, unknown: ByteArray, cap: FloatArray, floor: FloatArray,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill ``cap`` and ``floor`` [MW] of the storage; returns how many are newly unknown, and the first of them."""
     newly, first = 0, -1
-    for i in storage:
+    for k, i in enumerate(storage):
         soc = tele[_T_SOC, i]
-        follows = control[i] == CONTROL_FOLLOW
         if not heard(soc, quality[_T_SOC, i]):
             cap[i] = 0.0
-            floor[i] = 0.0 if follows else -np.inf
+            floor[i] = 0.0 if follows[k] else -np.inf
             if not unknown[i]:
                 unknown[i] = 1
                 newly += 1
@@ -101,11 +102,10 @@ def _bounds(
         unknown[i] = 0
         asked = last[_S_P, i]
         measured = tele[_T_P, i] if heard(tele[_T_P, i], quality[_T_P, i]) else asked
-        # Part of the content that one MW of discharge takes, or one MW of charge adds, in a tick.
-        takes, adds = dt_h / (eff_discharge[i] * e_mwh[i]), dt_h * eff_charge[i] / e_mwh[i]
-        most, least = max(asked, measured), min(asked, measured)
-        lowest = soc - (most * takes if most > 0.0 else most * adds)
-        highest = soc - (least * takes if least > 0.0 else least * adds)
-        cap[i] = max(lowest - band[0, i], 0.0) / takes
-        floor[i] = -max(band[1, i] - highest, 0.0) / adds if follows else -np.inf
+        low, high, gives, takes = energy[0, k], energy[1, k], energy[2, k], energy[3, k]
+        most, least = max(asked, measured) * dt_h, min(asked, measured) * dt_h
+        lowest = soc - most / (gives if most > 0.0 else takes)
+        highest = soc - least / (gives if least > 0.0 else takes)
+        cap[i] = max(lowest - low, 0.0) * gives / dt_h
+        floor[i] = -max(high - highest, 0.0) * takes / dt_h if follows[k] else -np.inf
     return newly, first

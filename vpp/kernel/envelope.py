@@ -48,11 +48,13 @@ class Envelope:
         block: (7, n) float64: wanted active and reactive power; lowest, highest and reachable active power; lowest and
             highest reactive power. The want of reactive power is NaN where the local curve shall lead.
         owner: (7, n) int16: who set each of these, an index into ``Chain.owners``.
+        stepped: whether any resource has steps or a gap.
         group_lo, group_hi: (g,) band of each group's sum of active power [MW].
     """
 
     __slots__ = (
         "acts_ns", "block", "dt_s", "fleet", "frozen", "group_hi", "group_hi_by", "group_lo", "group_lo_by", "owner", "speaker",
+        "stepped",
     )  # fmt: skip
 
     def __init__(self, fleet: Fleet) -> None:
@@ -65,6 +67,7 @@ class Envelope:
         self.group_lo, self.group_hi = np.full(g, -np.inf), np.full(g, np.inf)
         self.group_lo_by, self.group_hi_by = np.zeros(g, np.int16), np.zeros(g, np.int16)
         self.speaker, self.frozen = 0, False
+        self.stepped = bool(np.any(fleet.p_step_mw > 0.0) or np.any(fleet.p_gap_mw > 0.0))
 
     @classmethod
     def full(cls, fleet: Fleet, now_ns: int, dt_ns: int, seen: Seen, hold_ns: int) -> Envelope:
@@ -116,6 +119,10 @@ class Envelope:
         """Allow no less active power than this [MW, (n,)]."""
         _narrow(self.block[LO_P], self.owner[LO_P], self.block[HI_P], lo_mw, -1.0, self.speaker)
 
+    def band_p(self, lo_mw: FloatArray, hi_mw: FloatArray) -> None:
+        """Allow active power only in this band [MW, (n,)]: `cap_p`, then `floor_p`, at one go."""
+        _band(self.block, self.owner, lo_mw, hi_mw, self.speaker)
+
     def cap_q(self, hi_mvar: FloatArray) -> None:
         """Allow no more reactive power than this [Mvar, (n,)]."""
         _narrow(self.block[HI_Q], self.owner[HI_Q], self.block[LO_Q], hi_mvar, 1.0, self.speaker)
@@ -126,9 +133,9 @@ class Envelope:
 
     def limit_group(self, group: int, lo_mw: float = -np.inf, hi_mw: float = np.inf) -> None:
         """Keep the sum of a group's active power in [lo_mw, hi_mw]; the tightest of all such limits counts."""
-        if np.isfinite(hi_mw) and hi_mw < self.group_hi[group]:
+        if math.isfinite(hi_mw) and hi_mw < self.group_hi[group]:
             self.group_hi[group], self.group_hi_by[group] = max(hi_mw, self.group_lo[group]), self.speaker
-        if np.isfinite(lo_mw) and lo_mw > self.group_lo[group]:
+        if math.isfinite(lo_mw) and lo_mw > self.group_lo[group]:
             self.group_lo[group], self.group_lo_by[group] = min(lo_mw, self.group_hi[group]), self.speaker
 
     def hold(self, last: Setpoints) -> None:
@@ -152,7 +159,7 @@ class Envelope:
 @njit(cache=True)
 def heard(value: float, quality: int) -> bool:
     """Whether a measured value is known and its quality lets it into a decision (`quality.usable`, compiled)."""
-    return math.isfinite(value) and (quality & q.VALIDITY_MASK) < q.INVALID and not quality & q.BLOCKED
+    return math.isfinite(value) and not quality & (q.INVALID | q.BLOCKED)  # the reserved validity 3 has invalid's bit
 
 
 @njit(cache=True)
@@ -172,6 +179,19 @@ def _narrow(bound: FloatArray, by: OwnerArray, other: FloatArray, value: FloatAr
         if np.isfinite(x) and sign * x < sign * bound[i]:
             bound[i] = x if sign * x > sign * other[i] else other[i]
             by[i] = speaker
+
+
+@njit(cache=True)
+def _band(block: FloatArray, owner: OwnerArray, lo: FloatArray, hi: FloatArray, speaker: int) -> None:
+    for i in range(lo.size):
+        low, high = block[LO_P, i], block[HI_P, i]
+        if hi[i] < high and np.isfinite(hi[i]):
+            high = max(hi[i], low)
+            block[HI_P, i] = high
+            owner[HI_P, i] = speaker
+        if lo[i] > low and np.isfinite(lo[i]):
+            block[LO_P, i] = min(lo[i], high)
+            owner[LO_P, i] = speaker
 
 
 @njit(cache=True)

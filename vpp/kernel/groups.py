@@ -103,6 +103,17 @@ def _sums(parent: Int32Array, of: Int32Array, value: FloatArray, total: FloatArr
 
 
 @njit(cache=True)
+def breaches(
+    parent: Int32Array, of: Int32Array, value: FloatArray, g_lo: FloatArray, g_hi: FloatArray, out: FloatArray
+) -> None:
+    """By how much each group's sum of ``value`` leaves its band: + above, - below, 0 inside."""
+    out[:] = 0.0
+    _sums(parent, of, value, out)
+    for g in range(parent.size):
+        out[g] = max(out[g] - g_hi[g], 0.0) + min(out[g] - g_lo[g], 0.0)
+
+
+@njit(cache=True)
 def _rooms(want: float, lo: float, hi: float) -> tuple[float, float, float, float]:
     """How far a member can go: down by injecting less, down by consuming more; up by consuming less, up by injecting more."""
     rest_down = max(lo, min(want, 0.0))
@@ -120,21 +131,22 @@ def _group_rooms(work: FloatArray, g: int) -> tuple[float, float, float, float]:
 
 
 @njit(cache=True)
-def _part(
-    want: float, lo: float, hi: float, rooms: tuple[float, float, float, float],
-    change: float, d1: float, d2: float, u1: float, u2: float,
-) -> float:  # fmt: skip
-    """A member's part of its group's ``change``; d1, d2, u1, u2 are the group's summed rooms."""
+def _rooms_to_shares(work: FloatArray, g: int) -> None:
+    """Turn a group's four summed rooms into the share of each that its change takes up."""
+    change = work[_GIVEN, g]
+    down1, up1 = min(max(-change, 0.0), work[_DOWN1, g]), min(max(change, 0.0), work[_UP1, g])
+    work[_DOWN1, g] = down1 / work[_DOWN1, g] if down1 > 0.0 else 0.0
+    work[_UP1, g] = up1 / work[_UP1, g] if up1 > 0.0 else 0.0
+    down2, up2 = min(max(-change, 0.0) - down1, work[_DOWN2, g]), min(max(change, 0.0) - up1, work[_UP2, g])
+    work[_DOWN2, g] = down2 / work[_DOWN2, g] if down2 > 0.0 else 0.0
+    work[_UP2, g] = up2 / work[_UP2, g] if up2 > 0.0 else 0.0
+
+
+@njit(cache=True)
+def _part(want: float, lo: float, hi: float, rooms: tuple[float, float, float, float], work: FloatArray, g: int) -> float:
+    """What a member with these rooms gets from group ``g``, whose rooms have become shares."""
     down1, down2, up1, up2 = rooms
-    part = want
-    if change < 0.0:
-        first = min(-change, d1)
-        second = min(-change - first, d2)
-        part = want - (down1 * (first / d1) if d1 > 0.0 else 0.0) - (down2 * (second / d2) if d2 > 0.0 else 0.0)
-    elif change > 0.0:
-        first = min(change, u1)
-        second = min(change - first, u2)
-        part = want + (up1 * (first / u1) if u1 > 0.0 else 0.0) + (up2 * (second / u2) if u2 > 0.0 else 0.0)
+    part = want - down1 * work[_DOWN1, g] - down2 * work[_DOWN2, g] + up1 * work[_UP1, g] + up2 * work[_UP2, g]
     return min(max(part, lo), hi)
 
 
@@ -215,19 +227,15 @@ def _hand_down(
         o = parent[g]
         if o >= 0 and work[_GIVEN, o] != 0.0:
             w = work[_WANT, g]
-            part = _part(
-                w, work[_LO, g], work[_HI, g], _group_rooms(work, g), work[_GIVEN, o],
-                work[_DOWN1, o], work[_DOWN2, o], work[_UP1, o], work[_UP2, o],
-            )  # fmt: skip
+            part = _part(w, work[_LO, g], work[_HI, g], _group_rooms(work, g), work, o)
             if part != w:
                 work[_GIVEN, g] += part - w
                 cause[g] = cause[o]
+        _rooms_to_shares(work, g)
     for i in range(of.size):
         g = of[i]
         if g >= 0 and work[_GIVEN, g] != 0.0:
-            given[i] = _part(
-                want[i], lo[i], hi[i], _rooms(want[i], lo[i], hi[i]), work[_GIVEN, g],
-                work[_DOWN1, g], work[_DOWN2, g], work[_UP1, g], work[_UP2, g],
-            )  # fmt: skip
-            if given[i] != want[i]:
-                binding[i] = cause[g]
+            w, by = want[i], cause[g]
+            part = _part(w, lo[i], hi[i], _rooms(w, lo[i], hi[i]), work, g)
+            given[i] = part
+            binding[i] = by if part != w else -1

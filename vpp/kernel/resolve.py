@@ -14,8 +14,8 @@ from numba import njit
 from vpp.kernel import envelope as e
 from vpp.kernel.capability import q_band, s_limit
 from vpp.kernel.envelope import Envelope, OwnerArray, heard
-from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
-from vpp.kernel.groups import share
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE
+from vpp.kernel.groups import breaches, share
 from vpp.kernel.seen import Seen
 from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Asked, CauseArray, Setpoints
 from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, Int32Array, IntArray
@@ -26,6 +26,7 @@ TOLERANCE_MW = 1e-9
 _P, _P_LIMIT, _Q = Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row
 _V_REF, _F_REF, _MODE = Setpoints.v_ref_pu.row, Setpoints.f_ref_hz.row, Setpoints.mode.row
 _Q_MODE, _CONNECT = Setpoints.q_mode.row, Setpoints.connect.row
+_STEP, _VALID = Setpoints.step.row, Setpoints.valid_until_ns.row
 _T_VM = Telemetry.vm_pu.row
 
 
@@ -49,24 +50,17 @@ def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArr
     )  # fmt: skip
     shortfall = np.zeros(g)
     share(groups.parent, groups.of, allowed.group_lo, allowed.group_hi, want, lo, hi, given, binding, shortfall, np.empty((8, g)))
-    _discrete(fleet.control, fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
-    asked = Asked(now_ns, Setpoints(np.zeros((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
+    if allowed.stepped:
+        _discrete(fleet.control, fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
+    asked = Asked(now_ns, Setpoints(np.empty((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
     _encode(
         fleet.control, allowed.block, allowed.owner, vm, vm_quality, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu,
-        cap.q_min_pu, cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_max_mw,
-        seen.last.setpoints.block, asked.setpoints.block, asked.cause_p, asked.cause_q,
+        cap.q_min_pu, cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_min_mw,
+        fleet.p_max_mw, fleet.p_safe_mw, seen.last.setpoints.block, asked.setpoints.block, asked.cause_p, asked.cause_q,
     )  # fmt: skip
-    clamp(asked.setpoints, fleet)
-    if g:
-        held = groups.sums(asked.setpoints.p_mw)
-        # Steps and gaps may cost a little more than the sharing knew: say what the setpoints really breach.
-        shortfall = np.maximum(held - allowed.group_hi, 0.0) + np.minimum(held - allowed.group_lo, 0.0)
+    # Steps and gaps may cost a little more than the sharing knew: say what the setpoints really breach.
+    breaches(groups.parent, groups.of, asked.setpoints.p_mw, allowed.group_lo, allowed.group_hi, shortfall)
     return asked, shortfall
-
-
-def clamp(setpoints: Setpoints, fleet: Fleet) -> None:
-    """Keep every setpoint finite and inside its resource's ratings, in place; independent of all that went before."""
-    _clamp(setpoints.block, fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw, fleet.capability.s_max_mva)
 
 
 @njit(cache=True)
@@ -84,7 +78,8 @@ def _clip(
         if control[i] == CONTROL_LIMIT and step[i] > 0.0 and high < p_max[i]:
             high = max(math.floor(high / step[i] + 1e-9) * step[i], p_min[i])
         low = min(low, high)
-        block[e.LO_P, i], block[e.HI_P, i] = low, high
+        if low != block[e.LO_P, i] or high != block[e.HI_P, i]:
+            block[e.LO_P, i], block[e.HI_P, i] = low, high
         reach = block[e.REACH_P, i]
         if reach < high:
             # What is not there cannot be had, whatever a floor says.
@@ -104,15 +99,13 @@ def _clip(
             if low < -room:
                 low, by_low = min(-room, p_max[i]), e.CAPABILITY
                 high = max(low, high)
-        w = block[e.WANT_P, i]
-        by[i] = owner[e.WANT_P, i]
+        w, by_want = block[e.WANT_P, i], owner[e.WANT_P, i]
         if not math.isfinite(w):
-            w, by[i] = 0.0, e.NOBODY
-        if w > high:
-            w, by[i] = high, by_high
-        elif w < low:
-            w, by[i] = low, by_low
-        want[i], lo[i], hi[i] = w, low, high
+            w, by_want = 0.0, e.NOBODY
+        # Selects, not branches: whether a want is clipped is hard to predict, and a wrong guess costs more than all of this.
+        by_want = by_high if w > high else by_want
+        by[i] = by_low if w < low else by_want
+        want[i], lo[i], hi[i] = min(max(w, low), high), low, high
 
 
 @njit(cache=True)
@@ -164,10 +157,11 @@ def _discrete(
 def _encode(
     control: IntArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, vm_quality: ByteArray, s_max: FloatArray,
     i_max: FloatArray, table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, given: FloatArray,
-    binding: Int32Array, lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_max: FloatArray,
-    last: FloatArray, out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
+    binding: Int32Array, lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_min: FloatArray,
+    p_max: FloatArray, p_safe: FloatArray, last: FloatArray, out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
 ) -> None:  # fmt: skip
     """Write the setpoints and the cause of each."""
+    out[_CONNECT], out[_STEP], out[_VALID] = 1.0, 0.0, 0.0
     for i in range(given.size):
         p = given[i]
         mode, limit = AUTONOMOUS, p_max[i]
@@ -197,25 +191,20 @@ def _encode(
             if q > q_hi + TOLERANCE_MW or q < q_lo - TOLERANCE_MW:
                 by_q = e.CAPABILITY
             q = min(max(q, q_lo), q_hi)
-        out[_P, i] = p + 0.0
-        out[_P_LIMIT, i] = limit + 0.0
-        out[_Q, i] = q + 0.0
-        out[_V_REF, i] = last[_V_REF, i]
-        out[_F_REF, i] = last[_F_REF, i]
+        p, limit, q = _clamped(p, limit, q, p_min[i], p_max[i], p_safe[i], s_max[i])
+        out[_P, i], out[_P_LIMIT, i], out[_Q, i] = p, limit, q
         out[_MODE, i] = mode
         out[_Q_MODE, i] = q_mode
-        out[_CONNECT, i] = 1.0
+        out[_V_REF, i] = last[_V_REF, i] if math.isfinite(last[_V_REF, i]) else 1.0
+        out[_F_REF, i] = last[_F_REF, i] if math.isfinite(last[_F_REF, i]) else 0.0
         cause_p[i], cause_q[i] = cause, by_q
 
 
 @njit(cache=True)
-def _clamp(out: FloatArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray) -> None:
-    # Adding 0.0 spells zero in one way: equal numbers are equal bytes.
-    for i in range(p_min.size):
-        p = _sane(out[_P, i], p_min[i], p_max[i], p_safe[i])
-        room = math.sqrt(max(s_max[i] * s_max[i] - p * p, 0.0))
-        out[_P, i] = p + 0.0
-        out[_P_LIMIT, i] = _sane(out[_P_LIMIT, i], p_min[i], p_max[i], p_max[i]) + 0.0
-        out[_Q, i] = _sane(out[_Q, i], -room, room, 0.0) + 0.0
-        out[_V_REF, i] = out[_V_REF, i] if math.isfinite(out[_V_REF, i]) else 1.0
-        out[_F_REF, i] = out[_F_REF, i] if math.isfinite(out[_F_REF, i]) else 0.0
+def _clamped(
+    p: float, limit: float, q: float, p_min: float, p_max: float, p_safe: float, s_max: float
+) -> tuple[float, float, float]:
+    """The last clamp: finite, inside the ratings and the circle; zero is spelt in one way, so equal numbers are equal bytes."""
+    p = _sane(p, p_min, p_max, p_safe)
+    room = math.sqrt(max(s_max * s_max - p * p, 0.0))
+    return p + 0.0, _sane(limit, p_min, p_max, p_max) + 0.0, _sane(q, -room, room, 0.0) + 0.0
