@@ -20,6 +20,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## a virtual environment in .venv with everything in it, and a browser for the dashboard's tests
+	@:
 
 demo: setup ## a simulated day of the MV scenario, its summary, and how to look at it
 	@$(RUN)
@@ -83,6 +84,6 @@ endef
 $(READY): pyproject.toml constraints.txt
 	@$(find-python); test -x $(BIN)/python || "$$python" -m venv .venv
 	@echo "Installing into .venv (a minute or two)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dashboard,dev,oracles]"
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dashboard,dev,oracles]"
 	@$(find-browser)
 	@touch $@
