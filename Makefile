@@ -25,7 +25,7 @@ setup: $(READY) ## a virtual environment in .venv with everything in it, and a b
 demo: setup ## a simulated day of the MV scenario, its summary, and how to look at it
 	@$(RUN)
 	@echo
-	@echo "See it in the dashboard:  $(BIN)/vpp dash $$(ls -dt runs/$(DEMO)-*/ | head -n 1)"
+	@echo "See it in the dashboard:  $(BIN)/vpp dash $$(ls -dt runs/$(DEMO)-* | head -n 1)"
 
 test: setup ## all tests but the long ones, house rules included (under 10 minutes)
 	@$(PYTEST)
