@@ -1,0 +1,209 @@
+"""Commands about scenarios and what came of them: run, check, list, report, schema."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from scenarios.schema import Scenario
+
+DIVERGED: Final = 3
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+RUNS: Final = Path("runs")
+
+ScenarioArgument = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A YAML file, or the name of a shipped scenario.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change a value, e.g. time.days=7 or fleet.roof.scale=2; may be repeated."),
+]
+
+
+class Wiring(StrEnum):
+    """How the parts of a run are put together. The decisions are the same in all three."""
+
+    mosaik = "mosaik"
+    direct = "direct"
+    far = "far"
+
+
+def run(
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.", file_okay=False)] = RUNS,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", show_default=False)] = None,
+    wiring: Annotated[
+        Wiring, typer.Option(help="mosaik: co-simulation; direct: one loop; far: the fleet in another process.")
+    ] = Wiring.mosaik,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the run directory.")] = False,
+) -> None:
+    """Run a scenario and tell how it went.
+
+    The record goes to DIR/NAME-HASH; the same scenario with the same seed and --set takes the same place again.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.load import load
+    from scenarios.report.progress import Watch
+    from scenarios.report.terminal import print_findings, summary
+
+    wanted = load(scenario, [*(overrides or ()), *([f"seed={seed}"] if seed is not None else [])])
+    console = Console()
+    try:
+        with Watch(wanted.name, quiet=quiet) as watch:
+            warnings = _checked(wanted)
+            if warnings and not quiet:
+                print_findings(warnings)
+            result = wanted.run(out=out, wiring=wiring.value, progress=watch)
+    except KeyboardInterrupt:
+        _say_interrupted(wanted, out)
+        raise typer.Exit(INTERRUPTED) from None
+    if quiet:
+        typer.echo(result.path)
+    else:
+        console.print(summary(result.manifest), "")
+        for text in (f"vpp report {result.path}", f"vpp dash {result.path}"):
+            console.print(Text.assemble(("look at it with  " if "report" in text else "                 "), (text, "cyan")), soft_wrap=True)
+    if result.diverged_steps:
+        raise typer.Exit(DIVERGED)
+
+
+def _checked(scenario: Scenario) -> list[Any]:
+    """Check a scenario in its network: warnings come back, errors are raised as ScenarioError."""
+    from scenarios.check import check
+    from vpp.grid import load_network, load_profiles
+    from vpp.kernel.errors import ScenarioError
+
+    source = scenario.profiles or scenario.network
+    profiles = load_profiles(source) if source.startswith("simbench:") else None
+    findings = check(scenario, load_network(scenario.network), profiles)
+    if any(f.severity == "error" for f in findings):
+        raise ScenarioError(findings)
+    return findings
+
+
+def _say_interrupted(scenario: Scenario, out: Path) -> None:
+    """Say what an interrupted run has left, and how to look at it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from vpp.historian.read import read_manifest
+    from vpp.kernel.errors import RunError
+
+    path = out / f"{scenario.name}-{scenario.hash[:10]}"
+    try:
+        manifest = read_manifest(path)
+    except RunError:
+        manifest = {}
+    console = Console(stderr=True)
+    if manifest.get("status") != "interrupted":
+        console.print(Text("interrupted before the first step; nothing was recorded", "yellow"))
+        return
+    steps = f"{manifest['steps_recorded']} of {manifest['steps_planned']}"
+    console.print(Text(f"interrupted; {steps} steps are kept in {path}", "yellow"), soft_wrap=True)
+    console.print(Text.assemble("look at them with  ", (f"vpp report {path}", "cyan")), soft_wrap=True)
+
+
+def check(scenario: ScenarioArgument, overrides: Overrides = None) -> None:
+    """Say what is wrong with a scenario before it runs: words, units, signs, buses, profiles, limits."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.load import load
+    from scenarios.report.terminal import print_findings
+
+    wanted = load(scenario, overrides or ())
+    warnings = _checked(wanted)
+    console = Console()
+    console.print(Text(wanted.describe()), soft_wrap=True)
+    if warnings:
+        print_findings(warnings)
+    console.print(Text("ok", "bold green"))
+
+
+def list_(
+    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Where run directories are; default: runs.")] = None,
+) -> None:
+    """List the shipped scenarios, and the runs."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.library import list_scenarios
+    from scenarios.report.terminal import run_table, scenario_table
+
+    console = Console()
+    console.print(scenario_table(list_scenarios()))
+    if runs is None and not RUNS.is_dir():
+        console.print(Text("\nno runs yet: vpp run SCENARIO makes one", "dim"))
+        return
+    from vpp.historian.read import list_runs
+
+    found = list_runs(runs or RUNS)
+    console.print("", run_table(found) if found else Text(f"no runs in {runs or RUNS}", "dim"))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, finished or not.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the HTML goes; default: RUN/report.html.")] = None,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Tables on the terminal only.")] = False,
+) -> None:
+    """Show a run: tables here, plots in one HTML file that needs nothing from outside.
+
+    Works for runs that go on, were interrupted or killed. What is damaged is left out and named; the exit code is then 2.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.report.data import read_run
+    from scenarios.report.terminal import summary
+
+    console = Console()
+    data = read_run(run)
+    console.print(summary(data.manifest))
+    if not no_html:
+        from scenarios.report.page import write_page
+
+        target = html or run / "report.html"
+        write_page(data, target)
+        console.print(Text.assemble("\nplots  ", (str(target), "cyan")), soft_wrap=True)
+    if data.damage:
+        _say_damaged(Console(stderr=True), data.damage)
+        raise typer.Exit(UNUSABLE)
+
+
+def _say_damaged(console: Console, damage: list[str]) -> None:
+    from rich.text import Text
+
+    for what in damage:
+        console.print(Text.assemble(("damaged ", "bold red"), what), soft_wrap=True)
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file instead of the terminal.")] = None,
+) -> None:
+    """Give the JSON Schema of scenario files, for editors.
+
+    In VS Code: "yaml.schemas": {"scenario.schema.json": "*.yaml"}.
+    """
+    import json
+
+    from scenarios.load import json_schema, write_schema
+    from vpp.kernel.errors import RunError
+
+    if out is None:
+        typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        return
+    try:
+        write_schema(out)
+    except OSError as error:
+        raise RunError(str(out), f"cannot be written: {error.strerror}") from error
+    typer.echo(out)

@@ -1,0 +1,132 @@
+"""The plots of a report, as plotly's JSON. Their x values are shared, so the page puts them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from scenarios.report.clock import packed
+from scenarios.report.data import Band, RunData
+from vpp.kernel.signals import FloatArray
+
+BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#5f6b7a"
+COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, "#8c6d31", "#7b4fa3", GREY, "#b3a100", "#1b9e9e", "#a33b5c")
+KINDS: Final = {"pv": ORANGE, "battery": GREEN, "load": GREY}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One plot: its traces without x, its y axis, and horizontal lines (value, text)."""
+
+    title: str
+    note: str
+    traces: list[dict[str, Any]]
+    y: dict[str, Any]
+    lines: tuple[tuple[float, str], ...] = ()
+
+    def layout(self) -> dict[str, Any]:
+        """What differs from the layout that all plots share."""
+        line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": {"color": RED, "width": 1.2, "dash": "dash"}}
+        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11, "color": RED}}
+        return {
+            "yaxis": self.y,
+            "shapes": [{**line, "y0": value, "y1": value} for value, _ in self.lines],
+            "annotations": [{**at, "y": value, "text": text} for value, text in self.lines],
+        }
+
+
+def figures(data: RunData) -> Iterator[Figure]:
+    """Every plot for which the run has something to show."""
+    s, scenario = data.system, data.manifest.get("scenario", {})
+    yield from _some(_exchange(s, scenario))
+    yield from _some(_schedule(s))
+    yield from _some(_kinds(data.power))
+    limits = scenario.get("limits", {})
+    voltage = tuple((limits[key], f"limit {limits[key]:g}") for key in ("vm_low_pu", "vm_high_pu") if key in limits)
+    yield from _some(_band(data.voltage, "Voltage", "all buses: lowest, middle, highest", BLUE, _axis("pu", ".3f"), voltage))
+    share = {**_axis("of capacity", ".0%"), "range": [0, 1], "tickformat": ".0%"}
+    yield from _some(_band(data.soc, "State of charge", "all batteries: lowest, middle, highest", GREEN, share, ()))
+    yield from _some(_loading(data.loading, limits.get("loading")))
+    yield from _some(_area("Curtailment", "available power that was not let in", {"curtailed": s.get("curtailed_mw")}, "MW", [RED]))
+    note = "resources whose setpoint is decided by each owner"
+    yield from _some(_area("Who binds", note, data.causes, "resources", COLOURS, ",.0f"))
+    yield from _some(_prices(s))
+
+
+def _some(figure: Figure) -> Iterator[Figure]:
+    """The figure, if there is anything in it."""
+    if figure.traces:
+        yield figure
+
+
+def _axis(unit: str, form: str = ",.4~g") -> dict[str, Any]:
+    return {"title": {"text": unit}, "hoverformat": form}
+
+
+def _line(name: str, values: FloatArray | None, colour: str, **more: Any) -> list[dict[str, Any]]:
+    """A trace whose values hold until the next; nothing where there are none."""
+    if values is None or not np.isfinite(values).any():
+        return []
+    shape = {"color": colour, "width": more.pop("width", 1.6), "shape": "hv", "dash": more.pop("dash", "solid")}
+    y = packed(np.append(values, values[-1]))
+    return [{"type": "scatter", "mode": "lines", "name": name, "y": y, "line": shape, **more}]
+
+
+def _exchange(s: Mapping[str, FloatArray], scenario: Mapping[str, Any]) -> Figure:
+    guards = [g for g in scenario.get("control", {}).get("guards", ()) if g.get("use") == "pcc" and g.get("group") == "pcc"]
+    lines = [(g["export_mw"], "export limit") for g in guards if g.get("export_mw") is not None]
+    lines += [(-g["import_mw"], "import limit") for g in guards if g.get("import_mw") is not None]
+    traces = _line("P [MW]", s.get("exchange_p_mw"), BLUE) + _line("Q [Mvar]", s.get("exchange_q_mvar"), ORANGE)
+    return Figure("Exchange with the public grid", "export positive", traces, _axis("MW, Mvar"), tuple(lines))
+
+
+def _schedule(s: Mapping[str, FloatArray]) -> Figure:
+    traces = _line("scheduled", s.get("scheduled_p_mw"), GREY, dash="dash")
+    if traces:
+        traces += _line("delivered", s.get("scheduled_delivered_p_mw"), GREEN)
+    return Figure("Schedule and delivery", "the resources that have a schedule; injection positive", traces, _axis("MW"))
+
+
+def _kinds(power: Mapping[str, FloatArray]) -> Figure:
+    traces = [
+        trace for i, (kind, values) in enumerate(power.items()) for trace in _line(kind, values, KINDS.get(kind, COLOURS[i % 12]))
+    ]
+    return Figure("Power by kind", "delivered, injection positive", traces, _axis("MW"))
+
+
+def _band(
+    band: Band | None, title: str, note: str, colour: str, y: dict[str, Any], lines: tuple[tuple[float, str], ...]
+) -> Figure:
+    if band is None:
+        return Figure(title, note, [], y)
+    faint = f"{colour}2e"
+    traces = _line("highest", band.high, colour, width=0.8)
+    traces += _line("lowest", band.low, colour, width=0.8, fill="tonexty", fillcolor=faint)
+    return Figure(title, note, traces + _line("middle", band.middle, colour), y, lines)
+
+
+def _loading(loading: Mapping[str, FloatArray], limit: float | None) -> Figure:
+    traces = [t for i, (name, values) in enumerate(loading.items()) for t in _line(name, values, COLOURS[i % 12], width=1.2)]
+    y = {**_axis("of rated current", ".1%"), "tickformat": ".0%", "rangemode": "tozero"}
+    peak = max((float(np.nanmax(v)) for v in loading.values()), default=0.0)
+    lines = ((limit, f"limit {limit:.0%}"),) if limit and peak > 0.6 * limit else ()
+    return Figure("Branch loading", f"the {len(traces)} branches with the highest peak", traces, y, lines)
+
+
+def _area(
+    title: str, note: str, values: Mapping[str, FloatArray | None], unit: str, colours: Any, form: str = ",.4~g"
+) -> Figure:
+    traces = [
+        trace
+        for i, (name, row) in enumerate(values.items())
+        for trace in _line(name, row, colours[i % len(colours)], width=0.5, stackgroup="all", fillcolor=f"{colours[i % len(colours)]}b0")
+    ]
+    return Figure(title, note, traces, {**_axis(unit, form), "rangemode": "tozero"})
+
+
+def _prices(s: Mapping[str, FloatArray]) -> Figure:
+    traces = _line("import", s.get("price_import_eur_per_mwh"), BLUE) + _line("export", s.get("price_export_eur_per_mwh"), ORANGE)
+    return Figure("Prices", "of energy at the PCC", traces, _axis("EUR/MWh"))
