@@ -202,7 +202,7 @@ class Solution:
 
 def sum_by(values: FloatArray, label: IntArray, count: int) -> FloatArray:
     """(steps, count) sums over the columns that share a label."""
-    return np.array([np.bincount(label, row, count) for row in values]).reshape(len(values), count)
+    return np.array([np.bincount(label, row, count) for row in values], np.float64).reshape(len(values), count)
 
 
 def check(frame: Frame) -> None:
