@@ -18,7 +18,8 @@ from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 # Rounding, finest first: bins of fill, step of ln(duration), step of efficiencies and usable band.
 LEVELS: Final = (
     (16, 1e-6, 1e-6), (8, 1e-6, 1e-6), (4, 1e-6, 1e-6), (2, 1e-6, 1e-6), (1, 1e-6, 1e-6),
-    (4, 0.1, 0.02), (4, 0.2, 0.02), (2, 0.2, 0.05), (1, 0.2, 0.05), (1, 0.4, 0.1), (1, 0.7, 0.2), (1, 1.5, 10.0), (1, 100.0, 10.0),
+    (4, 0.1, 0.02), (4, 0.2, 0.02), (2, 0.2, 0.05), (1, 0.2, 0.05),
+    (1, 0.4, 0.1), (1, 0.7, 0.2), (1, 1.5, 10.0), (1, 100.0, 10.0),
 )  # fmt: skip
 
 
