@@ -17,10 +17,10 @@ from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
 OPTIONS: dict[str, bool | int | str] = {
     "output_flag": False,
-    "threads": 1,
-    "parallel": "off",
+    "parallel": "off",  # and no "threads": HiGHS refuses to run where its process began with another number
     "random_seed": 0,
     "solver": "simplex",
+    "simplex_strategy": 1,  # dual, serial
     "simplex_dual_edge_weight_strategy": 1,  # Devex: twice as fast as steepest edge from the basis below
 }
 """Fixed, and without a time limit: what a solver gives must not depend on the machine's mood."""
@@ -62,7 +62,7 @@ class Columns:
 
 
 def solve(problem: Problem) -> Solution:
-    """Solve with HiGHS on one thread. Raises SolveError where there is no optimum."""
+    """Solve with HiGHS, serially. Raises SolveError where there is no optimum."""
     import highspy
 
     columns, charge, discharge, limited = _columns(problem)

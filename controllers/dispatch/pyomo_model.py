@@ -82,7 +82,7 @@ def _cost(m: Any, p: Problem) -> Any:
 
 
 def solve(problem: Problem) -> Solution:
-    """Build and solve with HiGHS on one thread. Raises SolveError where there is no optimum."""
+    """Build and solve with HiGHS, serially. Raises SolveError where there is no optimum."""
     import pyomo.environ as pyo
     from pyomo.opt import TerminationCondition
 

@@ -134,3 +134,20 @@ def test_a_plan_is_a_pure_function_of_its_frame():
     assert pickle.dumps(frame.forecast) == before
     later = replace(frame, now_ns=frame.due_ns - 4)  # when it was asked does not matter, only when it is due
     assert planner.plan(later).p_mw.tobytes() == plans[0].p_mw.tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_solve_with_threads_in_the_process_changes_nothing(threads):
+    import highspy
+
+    frame, before = random_frame(1), DayAheadPlanner().plan(random_frame(1))
+    highspy.Highs.resetGlobalScheduler(True)
+    other = highspy.Highs()
+    for name, value in (("output_flag", False), ("threads", threads), ("parallel", "on")):
+        other.setOptionValue(name, value)
+    other.addVariable(1, 2, 3)
+    assert other.run() == highspy.HighsStatus.kOk
+    for builder in ("direct", "pyomo"):
+        assert DayAheadPlanner(builder=builder).plan(frame).objective_eur == pytest.approx(before.objective_eur, rel=1e-6)
+    assert DayAheadPlanner().plan(frame).p_mw.tobytes() == before.p_mw.tobytes()
+    highspy.Highs.resetGlobalScheduler(True)
