@@ -147,7 +147,7 @@ def _part(want: float, lo: float, hi: float, rooms: tuple[float, float, float, f
     """What a member with these rooms gets from group ``g``, whose rooms have become shares."""
     down1, down2, up1, up2 = rooms
     part = want - down1 * work[_DOWN1, g] - down2 * work[_DOWN2, g] + up1 * work[_UP1, g] + up2 * work[_UP2, g]
-    return min(max(part, lo), hi)
+    return float(min(max(part, lo), hi))
 
 
 @njit(cache=True)

@@ -128,18 +128,13 @@ def _discrete(
             continue  # beneath its limit a resource does what it can: only the limit itself comes in steps
         if step[i] > 0.0:
             k = p / step[i]
-            near = round(k)
-            if abs(k - near) < 1e-9:
-                k = near
-            elif moved < 0.0 or (moved == 0.0 and k > 0.0):
-                k = math.floor(k)
-            else:
-                k = math.ceil(k)
-            p = k * step[i]
-            if p < lo[i]:
-                p = math.ceil(lo[i] / step[i] - 1e-9) * step[i]
-            elif p > hi[i]:
-                p = math.floor(hi[i] / step[i] + 1e-9) * step[i]
+            if abs(k - round(k)) > 1e-9:
+                upwards = moved > 0.0 or (moved == 0.0 and k < 0.0)
+                p = (math.ceil(k) if upwards else math.floor(k)) * step[i]
+                if p < lo[i]:
+                    p = math.ceil(lo[i] / step[i] - 1e-9) * step[i]
+                elif p > hi[i]:
+                    p = math.floor(hi[i] / step[i] + 1e-9) * step[i]
         if 0.0 < abs(p) < gap[i]:
             if moved < 0.0 and p < 0.0 and -gap[i] >= lo[i]:
                 p = -gap[i]
