@@ -53,6 +53,8 @@ class PccGuard:
     def __post_init__(self) -> None:
         """Find the members; begin with no residual and a meter believed to work."""
         self.name = self.name or ("pcc" if self.group == "pcc" else f"pcc:{self.group}")
+        if self.group not in self.fleet.groups.names:
+            raise ValueError(f"the fleet has no group {self.group!r}")
         self._number = self.fleet.groups.names.index(self.group)
         self._members = np.flatnonzero(self.fleet.groups.members(self.group))
         self._residual = np.array([0.0, 1.0])
