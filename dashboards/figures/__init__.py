@@ -1,0 +1,1 @@
+"""From recorded values to what is drawn. Nothing here knows of Dash."""

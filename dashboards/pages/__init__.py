@@ -1,0 +1,8 @@
+"""The pages, in the order of the navigation. A new page is a file here and a line in the table."""
+
+from __future__ import annotations
+
+from dashboards.page import Page
+from dashboards.pages import network, overview
+
+PAGES: tuple[Page, ...] = (overview.PAGE, network.PAGE)
