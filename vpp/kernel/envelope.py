@@ -163,6 +163,12 @@ def heard(value: float, quality: int) -> bool:
 
 
 @njit(cache=True)
+def within(value: float, least: float, most: float, otherwise: float) -> float:
+    """Clip to a band, and give something else for what is not a number."""
+    return min(max(value, least), most) if math.isfinite(value) else otherwise
+
+
+@njit(cache=True)
 def _propose(want: FloatArray, by: OwnerArray, control: IntArray, value: FloatArray, speaker: int) -> None:
     for i in range(want.size):
         x = value[i]
@@ -229,8 +235,7 @@ def _open(
         if not member[i]:
             lo = hi = reach = 0.0
         elif kind == CONTROL_NONE:
-            expected = measured if known else last[_S_P, i]
-            expected = min(max(expected, lo), hi)
+            expected = within(measured if known else last[_S_P, i], lo, hi, p_safe[i])
             lo = hi = reach = want = expected
             by_want = NOBODY if known else SILENCE
         elif known:
@@ -247,11 +252,11 @@ def _open(
         elif kind == CONTROL_LIMIT:
             # The last limit stays for the hold time, then the safe value is the limit.
             kept = last[_S_LIMIT, i] if last[_S_MODE, i] == LIMIT else hi
-            hi = min(max(kept if fresh else p_safe[i], lo), hi)
+            hi = within(kept if fresh else p_safe[i], lo, hi, lo)
             reach = want = hi
             by_hi = SILENCE
         elif kind == CONTROL_FOLLOW:
-            kept = min(max(last[_S_P, i] if fresh else p_safe[i], lo), hi)
+            kept = within(last[_S_P, i] if fresh else p_safe[i], lo, hi, p_safe[i])
             lo, hi = max(lo, min(kept, 0.0)), min(hi, max(kept, 0.0))
             reach = hi
             want, by_want = kept, SILENCE

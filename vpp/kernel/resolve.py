@@ -13,7 +13,7 @@ from numba import njit
 
 from vpp.kernel import envelope as e
 from vpp.kernel.capability import q_band, s_limit
-from vpp.kernel.envelope import Envelope, OwnerArray, heard
+from vpp.kernel.envelope import Envelope, OwnerArray, heard, within
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE
 from vpp.kernel.groups import breaches, share
 from vpp.kernel.seen import Seen
@@ -73,7 +73,7 @@ def _clip(
     """Wants into their bands; where reactive power has priority, active power makes room for it first."""
     for i in range(want.size):
         # Whatever was written into the block: one bad number must not spoil what a whole group gets.
-        low, high = _sane(block[e.LO_P, i], p_min[i], p_max[i], p_min[i]), _sane(block[e.HI_P, i], p_min[i], p_max[i], p_max[i])
+        low, high = within(block[e.LO_P, i], p_min[i], p_max[i], p_min[i]), within(block[e.HI_P, i], p_min[i], p_max[i], p_max[i])
         by_low, by_high = owner[e.LO_P, i], owner[e.HI_P, i]
         if control[i] == CONTROL_LIMIT and step[i] > 0.0 and high < p_max[i]:
             high = max(math.floor(high / step[i] + 1e-9) * step[i], p_min[i])
@@ -91,7 +91,7 @@ def _clip(
                 p = min(max(block[e.WANT_P, i], low), high)
                 # The table alone: the circle is what active power gives way to.
                 q_lo, q_hi = q_band(p, math.inf, s_max[i], p_pu[table[i]], q_min_pu[table[i]], q_max_pu[table[i]])
-                q = _sane(block[e.WANT_Q, i], max(-room, block[e.LO_Q, i], q_lo), min(room, block[e.HI_Q, i], q_hi), 0.0)
+                q = within(block[e.WANT_Q, i], max(-room, block[e.LO_Q, i], q_lo), min(room, block[e.HI_Q, i], q_hi), 0.0)
                 room = math.sqrt(max(room * room - q * q, 0.0))
             if high > room:
                 high, by_high = max(room, p_min[i]), e.CAPABILITY
@@ -106,11 +106,6 @@ def _clip(
         by_want = by_high if w > high else by_want
         by[i] = by_low if w < low else by_want
         want[i], lo[i], hi[i] = min(max(w, low), high), low, high
-
-
-@njit(cache=True)
-def _sane(value: float, least: float, most: float, otherwise: float) -> float:
-    return min(max(value, least), most) if math.isfinite(value) else otherwise
 
 
 @njit(cache=True)
@@ -200,6 +195,6 @@ def _clamped(
     p: float, limit: float, q: float, p_min: float, p_max: float, p_safe: float, s_max: float
 ) -> tuple[float, float, float]:
     """The last clamp: finite, inside the ratings and the circle; zero is spelt in one way, so equal numbers are equal bytes."""
-    p = _sane(p, p_min, p_max, p_safe)
+    p = within(p, p_min, p_max, p_safe)
     room = math.sqrt(max(s_max * s_max - p * p, 0.0))
-    return p + 0.0, _sane(limit, p_min, p_max, p_max) + 0.0, _sane(q, -room, room, 0.0) + 0.0
+    return p + 0.0, within(limit, p_min, p_max, p_max) + 0.0, within(q, -room, room, 0.0) + 0.0
