@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
+from scenarios.check import check
 from scenarios.desk import Desk, Planning
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, forecaster
+from scenarios.fleet import fleet_spec, forecaster, profiles_of
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
@@ -31,7 +32,7 @@ from vpp.grid import load_network
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import Axis, RunWriter
-from vpp.kernel.errors import RunError
+from vpp.kernel.errors import RunError, ScenarioError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
@@ -96,13 +97,18 @@ def build(scenario: Scenario) -> System:
     """Build a scenario.
 
     Raises:
+        ScenarioError: something is wrong with the scenario on this network.
         NetworkError: the network cannot be had.
         Diverged: the network has no solution at the first step.
     """
     network = load_network(scenario.network)
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
-    plan = expand(scenario, network)
-    spec = fleet_spec(scenario, plan, network, time_ns)
+    year = profiles_of(scenario)
+    wrong = [finding for finding in check(scenario, network, year) if finding.severity == "error"]
+    if wrong:
+        raise ScenarioError(wrong)
+    plan = expand(scenario, network, None if year is None else year.names)
+    spec = fleet_spec(plan, network, year, time_ns)
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec)
     s = scenario.sensors
@@ -142,7 +148,7 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
         at = clock_times_ns(p.at, t.start_ns, t.end_ns, t.zone)
         guards = [g for g in scenario.control.guards if isinstance(g, PccGuard)]
         planning = Planning(
-            PLANNERS[p.use](),
+            PLANNERS[p.use](**p.model_dump(include={"wear_eur_per_mwh", "energy_value_eur_per_mwh", "builder"})),
             forecaster(scenario, plant.devices.spec, round(p.horizon_h * 3600 / p.step_s), round(p.step_s * 1e9)),
             np.unique(np.concatenate([[t.start_ns], at])),
             round(p.budget_s * 1e9),
@@ -180,9 +186,7 @@ def run(
     steps = len(system.plant.time_ns)
     if progress is not None:
         recorder.progress = lambda done: progress(done, steps)
-    series = [one for one, _ in recorder.series]
-    writer = RunWriter(path, _about(system), _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
-    recorder.writer = writer
+    writer = recorder.writer = open_writer(system, recorder, path, replace=replace)
     try:
         if "seen" in scenario.record:
             recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
@@ -219,6 +223,12 @@ def new_recorder(system: System) -> Recorder:
     limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
     series = series_of(scenario.record, system.chain.owners)
     return Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+
+
+def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False) -> RunWriter:
+    """Make the run directory of a system."""
+    series = [one for one, _ in recorder.series]
+    return RunWriter(path, _about(system), _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
 
 
 def simulate(system: System, recorder: Recorder, wiring: Wiring = "mosaik") -> Shares:
@@ -303,8 +313,7 @@ def _axes(system: System) -> list[Axis]:
     plan, net = system.plan, system.network
     groups = np.array(plan.group_names)
     bus_id = tuple(str(b) for b in net.bus_id)
-    branch_id = tuple(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
-    branch_id = tuple(f"{b}#{n}" if branch_id.count(b) > 1 else b for n, b in enumerate(branch_id)) if len(set(branch_id)) < len(branch_id) else branch_id
+    branch_id = _unique(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
     kinds = {"kind": np.array(plan.kind), "bus": np.asarray(plan.bus), "group": groups[plan.group_of]}
     ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
     return [
@@ -321,6 +330,16 @@ def _axes(system: System) -> list[Axis]:
             },
         ),
     ]  # fmt: skip
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number behind each repetition (a three-winding transformer is three branches)."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(out)
 
 
 def _cpu() -> str:

@@ -56,6 +56,7 @@ def run(
     from scenarios.report.progress import Watch
     from scenarios.report.terminal import print_findings, summary
 
+    _hush()
     wanted = load(scenario, [*(overrides or ()), *([f"seed={seed}"] if seed is not None else [])])
     console = Console()
     try:
@@ -71,10 +72,22 @@ def run(
         typer.echo(result.path)
     else:
         console.print(summary(result.manifest), "")
-        for text in (f"vpp report {result.path}", f"vpp dash {result.path}"):
-            console.print(Text.assemble(("look at it with  " if "report" in text else "                 "), (text, "cyan")), soft_wrap=True)
+        for words, command in (("look at it", "dash"), ("one HTML file", "report")):
+            console.print(Text.assemble(f"{words:13}  ", (f"vpp {command} {result.path}", "cyan")), soft_wrap=True)
     if result.diverged_steps:
+        text = f"{result.diverged_steps} steps have no power-flow solution: exit code {DIVERGED}"
+        Console(stderr=True).print(Text(text, "red"), soft_wrap=True)
         raise typer.Exit(DIVERGED)
+
+
+def _hush() -> None:
+    """Keep what mosaik logs of its ordinary work off the terminal: the progress says it all."""
+    import sys
+
+    from loguru import logger
+
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
 
 
 def _checked(scenario: Scenario) -> list[Any]:
@@ -93,12 +106,15 @@ def _checked(scenario: Scenario) -> list[Any]:
 
 def _say_interrupted(scenario: Scenario, out: Path) -> None:
     """Say what an interrupted run has left, and how to look at it."""
+    import logging
+
     from rich.console import Console
     from rich.text import Text
 
     from vpp.historian.read import read_manifest
     from vpp.kernel.errors import RunError
 
+    logging.getLogger("asyncio").disabled = True  # it would tell of each task that mosaik can no longer finish
     path = out / f"{scenario.name}-{scenario.hash[:10]}"
     try:
         manifest = read_manifest(path)

@@ -12,7 +12,7 @@ from scenarios.schema.series import read_series, series_at
 from scenarios.schema.time import profile_index
 from twin.devices.pv import available_mw
 from twin.spec import FleetSpec, ProfileTable
-from vpp.grid import load_profiles
+from vpp.grid import Profiles, load_profiles
 from vpp.grid.network import Network
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Capability, Fleet, Terminals
 from vpp.kernel.groups import Groups
@@ -30,14 +30,14 @@ _Q_PU = np.array([[0.0, 0.0, 0.11, 0.44, 0.44], [0.44, 0.44, 0.44, 0.44, 0.44]])
 PV_TABLE, STORAGE_TABLE = 0, 1
 
 
-def fleet_spec(scenario: Scenario, plan: FleetPlan, network: Network, time_ns: IntArray) -> FleetSpec:
+def fleet_spec(plan: FleetPlan, network: Network, year: Profiles | None, time_ns: IntArray) -> FleetSpec:
     """Build the fleet: ratings with signs, capability, terminals, profiles."""
     kind = np.array(plan.kind)
     load, battery, pv = kind == "load", kind == "battery", kind == "pv"
     control = np.where(plan.controllable & battery, CONTROL_FOLLOW, np.where(plan.controllable & pv, CONTROL_LIMIT, CONTROL_NONE))
     s_mva = np.where(load, 0.0, plan.s_mva)
     p_inverter = np.minimum(plan.p_mw, np.where(load, np.inf, s_mva))
-    profiles = profile_table(scenario, plan, time_ns)
+    profiles = profile_table(plan, year, time_ns)
     peak = _peaks(profiles, plan.profile_p)
     # A load's band holds whatever its profile says; a PV's ends at its inverter.
     p_max = np.where(load, np.maximum(-plan.p_mw * peak[0], 0.0), p_inverter)
@@ -72,7 +72,19 @@ def fleet_spec(scenario: Scenario, plan: FleetPlan, network: Network, time_ns: I
     )  # fmt: skip
 
 
-def profile_table(scenario: Scenario, plan: FleetPlan, time_ns: IntArray) -> ProfileTable:
+def profiles_of(scenario: Scenario) -> Profiles | None:
+    """The profiles at hand: those of the network and of the network that the scenario names beside it."""
+    specs = [spec for spec in (scenario.network, scenario.profiles) if spec is not None and spec.startswith("simbench:")]
+    sets = [load_profiles(spec) for spec in specs]
+    if len(sets) < 2:
+        return sets[0] if sets else None
+    own, other = sets
+    new = [k for k, name in enumerate(other.names) if name not in own.names]
+    names = (*own.names, *(other.names[k] for k in new))
+    return Profiles(names, np.concatenate([own.factor, other.factor[new]]), own.start_ns, own.step_s)
+
+
+def profile_table(plan: FleetPlan, year: Profiles | None, time_ns: IntArray) -> ProfileTable:
     """The profiles that the fleet uses, one column each, in the order of ``plan.profile_names``.
 
     A column is a year of quarter-hours; the user's own file of a day or a year is laid out to one.
@@ -80,8 +92,6 @@ def profile_table(scenario: Scenario, plan: FleetPlan, time_ns: IntArray) -> Pro
     names = plan.profile_names
     if not names:
         return ProfileTable(np.ones((1, 1), np.float32), np.zeros(len(time_ns), np.int64))
-    source = scenario.profiles or scenario.network
-    year = load_profiles(source) if any(not name.startswith("file:") for name in names) else None
     columns = []
     for name in names:
         if name.startswith("file:"):

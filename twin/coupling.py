@@ -4,9 +4,11 @@ In a step that is long against the inverters' response (see `Inverters.lag`) the
 power depends on voltage and voltage on power; both are iterated together. In a short step the curves see the
 voltage of the step before, as a sampling device does, and the network is solved once.
 
-Volt-var is a negative feedback, whose plain iteration would swing or diverge on weak feeders. Each inverter
-therefore moves only a part 1 / (1 + k) of the way, k being how much its own voltage answers if all inverters
-move by their steepest slope; the fixed point itself is not touched by this.
+Volt-var is a negative feedback, whose plain iteration would swing or diverge on weak feeders. An inverter on a
+slope of its curve therefore moves only a part 1 / (1 + k) of the way, k being how much its own voltage answers if
+all inverters move by their steepest slope; on a flat part it goes all the way. Where that has not settled after
+`CAREFUL_AFTER` iterations every inverter takes the small step, which always settles. The fixed point itself is
+not touched by any of this.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from twin.devices.inverter import Inverters, curves
+from twin.devices.inverter import FOLLOWS, P_OFFER, Q_OFFER, VM, Inverters, S, advance, curves
 from twin.devices.model import Delivered, Offer
 from twin.spec import FleetSpec
 from vpp.grid.network import Network
@@ -26,9 +28,10 @@ from vpp.grid.powerflow.port import PowerFlow
 from vpp.grid.powerflow.tree import TreeSweep, tree_linear_solve
 from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
 
-TOLERANCE_PU = 1e-9
-TOLERANCE_POWER = 1e-7
+TOLERANCE_PU = 1e-8
+TOLERANCE_POWER = 1e-6
 MAX_ITERATIONS = 400
+CAREFUL_AFTER = 25
 
 _O_P, _O_Q, _O_FOLLOW = Offer.p_mw.row, Offer.q_mvar.row, Offer.follow_q.row
 _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.row
@@ -74,8 +77,9 @@ class Coupling:
     _place: Int32Array = field(init=False)
     _lane_place: Int32Array = field(init=False)
     _first: Int32Array = field(init=False)
-    _relax: FloatArray = field(init=False)
-    _lanes: FloatArray = field(init=False)
+    _answer: FloatArray = field(init=False)
+    _now: FloatArray = field(init=False)
+    _next: FloatArray = field(init=False)
     _is_lane: BoolArray = field(init=False)
     _fixed: FloatArray = field(init=False)
 
@@ -92,14 +96,14 @@ class Coupling:
         self._is_lane = np.zeros(self.spec.fleet.n, np.bool_)
         self._is_lane[self.inverters.resource] = True
         m = self.inverters.resource.size
-        # vm, p offered, q offered, follow, p now, q now, p next, q next, q_ref, p_ref
-        self._lanes = np.zeros((10, m))
+        # Active and reactive power of each lane (and whether it is on a slope): as it stands, and what its curves ask.
+        self._now, self._next = np.zeros((3, m)), np.zeros((3, m))
         self.v_re, self.v_im = np.zeros(network.n_node), np.zeros(network.n_node)
         # Engines add the network's own constant injections themselves; the fused sweep is handed them.
         self._fixed = np.zeros((2, network.n_node))
         if tree:
             self._fixed[:, self.order] = np.stack([network.fixed_p_mw, network.fixed_q_mvar])
-        self._relax = self._relaxation()
+        self._answer = self._voltage_answer()
 
     def solve(self, offer: FloatArray, dt_s: float) -> Solved:
         """Solve one step: ``offer`` is an `Offer` block (signals, n), the step is ``dt_s`` long."""
@@ -107,34 +111,36 @@ class Coupling:
         lag, steady = inv.lag(dt_s)
         delivered = np.empty((3, n))
         p_node, q_node = self._fixed.copy()
-        _gather(offer, inv.resource, self._lanes)
+        _gather(offer, inv.resource, inv.block)
         _scatter(offer, self.spec.fleet.terminal.resource, self._place, self.spec.fleet.terminal.share, self._is_lane, p_node, q_node)
-        if not steady:
-            _voltages(self.v_re, self.v_im, self._lane_place, self._lanes[0])
+        _voltages(self.v_re, self.v_im, self._lane_place, inv.block)
         # Inverters without an active curve do not answer to voltage: once is enough.
-        _curves(inv, lag, self._lanes, inv.active if steady else 0, inv.resource.size)
+        curves(inv.active_sets if steady else 0, len(inv.table), inv.start, inv.table, lag, inv.block, self._now)
         iterations = self._iterate(p_node, q_node, lag, steady)
         converged = iterations >= 0
         if converged:
-            inv.state[0], inv.state[1] = self._lanes[8], self._lanes[9]
-        _deliver(offer, inv.resource, self._lanes, self._first, self.v_re, self.v_im, converged, delivered)
+            advance(inv.start, inv.table, lag, inv.block)
+        else:
+            self._now.fill(0.0)  # nothing of a step without a solution goes on, a NaN least of all
+        _deliver(offer, inv.resource, self._now, self._first, self.v_re, self.v_im, converged, delivered)
         return Solved(Delivered(delivered), self.v_re, self.v_im, converged, iterations if converged else MAX_ITERATIONS)
 
     def _iterate(self, p_node: FloatArray, q_node: FloatArray, lag: FloatArray, steady: bool) -> int:
         """Find the common fixed point; voltages in place; returns iterations or -1 (voltages are NaN then)."""
-        inv, lanes = self.inverters, self._lanes
-        active = inv.active if steady else 0
+        inv = self.inverters
+        active, sets = (inv.active, inv.active_sets) if steady else (0, 0)
         if isinstance(self.engine, TreeSweep):
             return int(
                 _tree_fixed_point(
-                    self.engine.arrays, p_node, q_node, self.network.sn_mva, active, self._lane_place, inv.block, lag,
-                    inv.state, lanes, self._relax, self.v_re, self.v_im, TOLERANCE_PU, TOLERANCE_POWER, MAX_ITERATIONS,
+                    self.engine.arrays, p_node, q_node, self.network.sn_mva, active, sets, self._lane_place, inv.start,
+                    inv.table, lag, inv.block, self._now, self._next, self._answer, self.v_re, self.v_im, TOLERANCE_PU,
+                    TOLERANCE_POWER, MAX_ITERATIONS,
                 )
             )  # fmt: skip
         total = 0
-        for _ in range(MAX_ITERATIONS if active else 1):
+        for iteration in range(MAX_ITERATIONS if active else 1):
             p, q = p_node.copy(), q_node.copy()
-            _add_lanes(self._lane_place, lanes, p, q)
+            _add_lanes(self._lane_place, self._now, p, q)
             before = self.v_re + 1j * self.v_im
             start = before if np.all(np.isfinite(before)) and np.any(before != 0.0) else None
             solution = self.engine.solve(p, q, start)
@@ -144,8 +150,9 @@ class Coupling:
                 return -1
             if active == 0:
                 return total
-            _voltages(self.v_re, self.v_im, self._lane_place, lanes[0])
-            gap = _relaxed_step(active, inv.block, lag, inv.state, lanes, self._relax)
+            _voltages(self.v_re, self.v_im, self._lane_place, inv.block)
+            careful = float(iteration >= CAREFUL_AFTER)
+            gap = _move(sets, inv.start, inv.table, lag, inv.block, self._now, self._next, self._answer, careful)
             moved = np.abs(solution.v - before).max()
             if gap <= TOLERANCE_POWER and moved <= TOLERANCE_PU:
                 return total
@@ -153,13 +160,14 @@ class Coupling:
         self.v_im.fill(np.nan)
         return -1
 
-    def _relaxation(self) -> FloatArray:
-        """Part of the way that each active inverter goes: 1 / (1 + its voltage's answer to all slopes together)."""
+    def _voltage_answer(self) -> FloatArray:
+        """How much each active inverter's voltage answers if all move by their steepest slope, as a loop gain (m,)."""
         inv = self.inverters
+        answer = np.zeros(inv.resource.size)
         q_slope, p_slope = inv.slopes()
         on = (self._lane_place >= 0) & (q_slope + p_slope > 0.0)
         if not on.any():
-            return np.ones(inv.resource.size)
+            return answer
         node = inv.node[on]
         zero = np.zeros(self.network.n_node)
         base = self.engine.solve(zero, zero, None)
@@ -169,11 +177,9 @@ class Coupling:
         dp = np.bincount(node, p_slope[on] * scale, self.network.n_node)
         probe = self.engine.solve(-dp, -dq, base.v if base.converged else None)
         if not (base.converged and probe.converged):
-            return np.full(inv.resource.size, 0.2)
-        answer = np.maximum(np.abs(base.v) - np.abs(probe.v), 0.0) / scale
-        relax = np.ones(inv.resource.size)
-        relax[on] = 1.0 / (1.0 + answer[node])
-        return relax
+            return np.where(on, 4.0, 0.0)
+        answer[on] = (np.maximum(np.abs(base.v) - np.abs(probe.v), 0.0) / scale)[node]
+        return answer
 
     def vm_of_bus(self) -> FloatArray:
         """Voltage magnitude of every bus of the network [pu]; NaN where it is not energised."""
@@ -181,12 +187,12 @@ class Coupling:
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Everything that the next step depends on."""
-        return {"v": np.stack([self.v_re, self.v_im]), "lag": self.inverters.state.copy(), "lanes": self._lanes.copy()}
+        return {"v": np.stack([self.v_re, self.v_im]), "lanes": self.inverters.block.copy(), "now": self._now.copy()}
 
     def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
         """Go back to a remembered state."""
         self.v_re, self.v_im = state["v"][0].copy(), state["v"][1].copy()
-        self.inverters.state[:], self._lanes[:] = state["lag"], state["lanes"]
+        self.inverters.block[:], self._now[:] = state["lanes"], state["now"]
 
 
 def _positions(order: Int32Array, node: Int32Array) -> Int32Array:
@@ -195,17 +201,11 @@ def _positions(order: Int32Array, node: Int32Array) -> Int32Array:
     return place
 
 
-def _curves(inv: Inverters, lag: FloatArray, lanes: FloatArray, first: int, last: int) -> None:
-    curves(
-        first, last, inv.block, lag, inv.state, lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[8], lanes[9]
-    )
-
-
 @njit(cache=True, nogil=True)
-def _gather(offer: FloatArray, resource: IntArray, lanes: FloatArray) -> None:
+def _gather(offer: FloatArray, resource: IntArray, block: FloatArray) -> None:
     for j in range(resource.size):
         i = resource[j]
-        lanes[1, j], lanes[2, j], lanes[3, j] = offer[_O_P, i], offer[_O_Q, i], offer[_O_FOLLOW, i]
+        block[P_OFFER, j], block[Q_OFFER, j], block[FOLLOWS, j] = offer[_O_P, i], offer[_O_Q, i], offer[_O_FOLLOW, i]
 
 
 @njit(cache=True, nogil=True)
@@ -221,44 +221,44 @@ def _scatter(
 
 
 @njit(cache=True, nogil=True)
-def _add_lanes(place: Int32Array, lanes: FloatArray, p_node: FloatArray, q_node: FloatArray) -> None:
+def _add_lanes(place: Int32Array, now: FloatArray, p_node: FloatArray, q_node: FloatArray) -> None:
     for j in range(place.size):
         if place[j] >= 0:
-            p_node[place[j]] += lanes[4, j]
-            q_node[place[j]] += lanes[5, j]
+            p_node[place[j]] += now[0, j]
+            q_node[place[j]] += now[1, j]
 
 
 @njit(cache=True, nogil=True)
-def _voltages(v_re: FloatArray, v_im: FloatArray, place: Int32Array, vm: FloatArray) -> None:
+def _voltages(v_re: FloatArray, v_im: FloatArray, place: Int32Array, block: FloatArray) -> None:
     """Voltage at each lane; a cold start (no voltage yet) counts as nominal."""
     for j in range(place.size):
         k = place[j]
         v = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k]) if k >= 0 else 0.0
-        vm[j] = v if v > 0.0 else 1.0
+        block[VM, j] = v if v > 0.0 else 1.0
 
 
 @njit(cache=True, nogil=True)
-def _relaxed_step(
-    active: int, block: FloatArray, lag: FloatArray, state: FloatArray, lanes: FloatArray, relax: FloatArray
-) -> float:
-    """Move the active lanes part of the way to what their curves ask; returns the largest gap left, of rating."""
-    curves(
-        0, active, block, lag, state, lanes[0], lanes[1], lanes[2], lanes[3], lanes[6], lanes[7], lanes[8], lanes[9]
-    )  # fmt: skip
+def _move(
+    sets: int, start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray, now: FloatArray, after: FloatArray,
+    answer: FloatArray, careful: float,
+) -> float:  # fmt: skip
+    """Move the active lanes towards what their curves ask; returns the largest gap that was left, of rating."""
+    curves(0, sets, start, table, lag, block, after)
     worst = 0.0
-    for j in range(active):
-        dp, dq = lanes[6, j] - lanes[4, j], lanes[7, j] - lanes[5, j]
-        lanes[4, j] += relax[j] * dp
-        lanes[5, j] += relax[j] * dq
-        worst = max(worst, max(abs(dp), abs(dq)) / block[0, j])
+    for j in range(np.uint64(start[sets])):
+        dp, dq = after[0, j] - now[0, j], after[1, j] - now[1, j]
+        part = 1.0 / (1.0 + answer[j] * max(after[2, j], careful))
+        now[0, j] += part * dp
+        now[1, j] += part * dq
+        worst = max(worst, max(abs(dp), abs(dq)) / block[S, j])
     return worst
 
 
 @njit(cache=True, nogil=True)
 def _tree_fixed_point(
-    arrays: Any, p_node: FloatArray, q_node: FloatArray, sn_mva: float, active: int, place: Int32Array, block: FloatArray,
-    lag: FloatArray, state: FloatArray, lanes: FloatArray, relax: FloatArray, v_re: FloatArray, v_im: FloatArray,
-    tol: float, tol_power: float, max_iter: int,
+    arrays: Any, p_node: FloatArray, q_node: FloatArray, sn_mva: float, active: int, sets: int, place: Int32Array,
+    start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray, now: FloatArray, after: FloatArray,
+    answer: FloatArray, v_re: FloatArray, v_im: FloatArray, tol: float, tol_power: float, max_iter: int,
 ) -> int:  # fmt: skip
     """Tree sweep and curves in one loop, all in tree order; see `Coupling._iterate`."""
     n = v_re.size
@@ -269,8 +269,8 @@ def _tree_fixed_point(
         v_re[:], v_im[:] = arrays.v0_re, arrays.v0_im
     for j in range(active, place.size):
         if place[j] >= 0:
-            p_node[place[j]] += lanes[4, j]
-            q_node[place[j]] += lanes[5, j]
+            p_node[place[j]] += now[0, j]
+            q_node[place[j]] += now[1, j]
     p, q = np.empty(n), np.empty(n)
     i_re, i_im = np.empty(n), np.empty(n)
     per_sn = 1.0 / sn_mva
@@ -280,12 +280,12 @@ def _tree_fixed_point(
         if active > 0:
             for j in range(active):
                 k = place[j]
-                lanes[0, j] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k]) if k >= 0 else 1.0
-            gap = _relaxed_step(active, block, lag, state, lanes, relax)
+                block[VM, j] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k]) if k >= 0 else 1.0
+            gap = _move(sets, start, table, lag, block, now, after, answer, 1.0 if iteration > CAREFUL_AFTER else 0.0)
             for j in range(active):
                 if place[j] >= 0:
-                    p[place[j]] += lanes[4, j]
-                    q[place[j]] += lanes[5, j]
+                    p[place[j]] += now[0, j]
+                    q[place[j]] += now[1, j]
         for k in range(n):
             a, b = v_re[k], v_im[k]
             w = per_sn / (a * a + b * b)
@@ -303,7 +303,7 @@ def _tree_fixed_point(
 
 @njit(cache=True, nogil=True)
 def _deliver(
-    offer: FloatArray, resource: IntArray, lanes: FloatArray, first: Int32Array, v_re: FloatArray, v_im: FloatArray,
+    offer: FloatArray, resource: IntArray, now: FloatArray, first: Int32Array, v_re: FloatArray, v_im: FloatArray,
     converged: bool, out: FloatArray,
 ) -> None:  # fmt: skip
     for i in range(first.size):
@@ -319,7 +319,7 @@ def _deliver(
         for j in range(resource.size):
             i = resource[j]
             if first[i] >= 0:
-                out[0, i], out[1, i] = lanes[4, j], lanes[5, j]
+                out[0, i], out[1, i] = now[0, j], now[1, j]
 
 
 @njit(cache=True, nogil=True)

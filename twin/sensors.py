@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from twin.devices.model import Delivered, Offer
+from twin.noise import Noise
 from vpp.kernel import quality as q
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import GridPoints, PointLayout
@@ -55,18 +56,22 @@ class Sensors:
     points: PointLayout
     errors: SensorErrors
     seed: int
-    _rng: np.random.Generator = field(init=False)
+    _noise: Noise = field(init=False)
+    _loss: np.random.Generator = field(init=False)
     _late: list[tuple[FloatArray, ByteArray, IntArray, GridPoints]] = field(init=False)
     _heard_ns: IntArray = field(init=False)
     _sigma: FloatArray = field(init=False)
+    _noisy: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Seed the noise and empty the delay line."""
-        self._rng = np.random.Generator(np.random.SFC64(self.seed))
+        self._noise = Noise(4 * self.fleet.n + 2, self.seed)
+        self._loss = np.random.Generator(np.random.SFC64([self.seed, 1]))
         self._late = []
         self._heard_ns = np.zeros(self.fleet.n, np.int64)
         e = self.errors
         self._sigma = np.array([e.p_error, e.v_error, e.soc_error])
+        self._noisy = bool(self._sigma.any())
 
     def observe(
         self, now_ns: int, offer: FloatArray, delivered: FloatArray, f_hz: float, exchange_mva: complex
@@ -81,15 +86,15 @@ class Sensors:
             exchange_mva: active + j reactive power over the PCC, into the public grid positive.
         """
         n, e = self.fleet.n, self.errors
-        noisy = bool(self._sigma.any())
-        noise = self._rng.standard_normal((4, n), np.float32) if noisy else np.zeros((4, 0), np.float32)
+        row = self._noise.row() if self._noisy else np.zeros(0, np.float32)
+        noise = row[: 4 * n].reshape(4, -1)
         block = np.empty((len(Telemetry.signals), n))
         quality = np.empty(n, np.uint8)
-        lost = self._rng.random(n, np.float32) < e.loss if e.loss > 0.0 else np.zeros(0, np.bool_)
+        lost = self._loss.random(n, np.float32) < e.loss if e.loss > 0.0 else np.zeros(0, np.bool_)
         _measure(offer, delivered, self.rating, f_hz, self._sigma, noise, lost, now_ns, block, quality, self._heard_ns)
         value = np.array([exchange_mva.real, exchange_mva.imag])
-        if noisy:
-            value = value + self._rng.standard_normal(2) * e.p_error * np.abs(value)
+        if self._noisy:
+            value = value + row[4 * n :] * e.p_error * np.abs(value)
         points = GridPoints.of(self.points, value[: len(self.points.id)], now_ns)
         points.quality[np.isnan(points.value)] = q.INVALID
         message = (block, quality, self._heard_ns.copy(), points)
@@ -110,11 +115,12 @@ class Sensors:
     def state(self) -> dict[str, Any]:
         """Everything that the next measurement depends on."""
         late = [(b.copy(), c.copy(), h.copy(), p) for b, c, h, p in self._late]
-        return {"rng": self._rng.bit_generator.state, "late": late, "heard_ns": self._heard_ns.copy()}
+        return {"noise": self._noise.state(), "loss": self._loss.bit_generator.state, "late": late, "heard_ns": self._heard_ns.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
-        self._rng.bit_generator.state = state["rng"]
+        self._noise.restore(state["noise"])
+        self._loss.bit_generator.state = state["loss"]
         self._late = list(state["late"])
         self._heard_ns[:] = state["heard_ns"]
 
@@ -137,7 +143,8 @@ def _measure(
             out[_T_P, i] += sigma[0] * rating[i] * noise[0, i]
             out[_T_Q, i] += sigma[0] * rating[i] * noise[1, i]
             out[_T_VM, i] += sigma[1] * noise[2, i]
-            out[_T_SOC, i] = min(max(out[_T_SOC, i] + sigma[2] * noise[3, i], 0.0), 1.0) if offer[_O_SOC, i] == offer[_O_SOC, i] else np.nan
+            soc = out[_T_SOC, i] + sigma[2] * noise[3, i]
+            out[_T_SOC, i] = min(max(soc, 0.0), 1.0) if soc == soc else np.nan
     for i in range(n):
         quality[i] = q.GOOD
         if lost.size and lost[i]:

@@ -14,7 +14,14 @@ from vpp.kernel.time import NS_PER_S, to_datetime
 
 _LONG_NS: Final = 14 * 86_400 * NS_PER_S
 _QUARTER_NS: Final = 900 * NS_PER_S
-_TICKS: Final = 12
+_TICKS: Final = 13
+_DAY_MS: Final = 86_400_000
+_FORMATS: Final = (  # distance of the ticks up to which each holds
+    (60_000, "%H:%M:%S\n%-d %b %Y"),
+    (_DAY_MS - 1, "%H:%M\n%-d %b %Y"),
+    (27 * _DAY_MS, "%-d %b\n%Y"),
+    (None, "%b\n%Y"),
+)
 
 
 def axis(time_ns: IntArray, step_ns: int, zone: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -35,9 +42,8 @@ def axis(time_ns: IntArray, step_ns: int, zone: str) -> tuple[dict[str, Any], di
     wall = local_ns(ends, zone)
     offsets = wall - ends
     layout: dict[str, Any] = {"type": "date", "title": {"text": f"local time, {zone}"}, "hoverformat": "%a %-d %b %Y %H:%M"}
-    if offsets.min() == offsets.max():
-        return packed(wall / 1e6, "f8"), layout
-    if ends[-1] - ends[0] > _LONG_NS:
+    layout["tickformatstops"] = [{"dtickrange": [None, most], "value": form} for most, form in _FORMATS]
+    if offsets.min() == offsets.max() or ends[-1] - ends[0] > _LONG_NS:
         return packed(wall / 1e6, "f8"), layout
     layout["title"]["text"] += " (the clocks change)"
     layout["hoverformat"] = f"%a %-d %b %H:%M UTC{_offset(int(offsets[0]))}"
@@ -50,7 +56,7 @@ def _offset(ns: int) -> str:
 
 
 def _ticks(start_ns: int, end_ns: int, offset_ns: int, zone: str) -> dict[str, Any]:
-    """Ticks at full local hours, a dozen at most."""
+    """Ticks at full local hours, about a dozen at most."""
     every = next((h for h in (1, 2, 3, 6, 12) if (end_ns - start_ns) / (h * 3600 * NS_PER_S) <= _TICKS), 24)
     values, texts = [], []
     for ns in range(-(-start_ns // _QUARTER_NS) * _QUARTER_NS, end_ns + 1, _QUARTER_NS):

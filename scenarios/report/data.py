@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POINTS: Final = 4000  # more are not seen on a screen
 BLOCK: Final = 672
 TOP: Final = 10
+Reduce = Callable[[FloatArray, IntArray], FloatArray]
 _HIDDEN: Final = ("nobody", "unknown")  # causes that say nothing
 
 
@@ -78,7 +79,7 @@ def read_run(path: Path) -> RunData:
     time_ns = tree.coords["time"].values.astype(np.int64) if "time" in tree.coords else np.zeros(0, np.int64)
     data = RunData(path, manifest, time_ns, damage=list(tree.attrs.get("damaged", ())))
     try:
-        data.events = [dict(row) for row in read_events(path).to_dict("records")]
+        data.events = [{str(k): v for k, v in row.items()} for row in read_events(path).to_dict("records")]
     except RunError as error:
         data.damage.append(error.reason)
     if not len(time_ns):
@@ -219,16 +220,19 @@ def _thin(data: RunData) -> None:
         return
     pieces = np.arange(0, n, per)
 
-    def reduce(values: FloatArray, how: Callable[[FloatArray, IntArray], FloatArray]) -> FloatArray:
-        return how(values, pieces)
-
     def mean(values: FloatArray, at: IntArray) -> FloatArray:
         known = np.add.reduceat(np.isfinite(values).astype(float), at)
         return np.asarray(np.add.reduceat(np.nan_to_num(values), at) / np.where(known > 0, known, np.nan))
 
-    for table, how in ((data.system, mean), (data.power, mean), (data.causes, mean), (data.loading, np.fmax.reduceat)):
+    tables: tuple[tuple[dict[str, FloatArray], Reduce], ...] = (
+        (data.system, mean),
+        (data.power, mean),
+        (data.causes, mean),
+        (data.loading, np.fmax.reduceat),
+    )
+    for table, how in tables:
         for name, values in table.items():
-            table[name] = reduce(values, how)
+            table[name] = how(values, pieces)
     data.voltage, data.soc = (
         band and Band(np.fmin.reduceat(band.low, pieces), mean(band.middle, pieces), np.fmax.reduceat(band.high, pieces))
         for band in (data.voltage, data.soc)

@@ -15,6 +15,7 @@ from vpp.kernel.signals import FloatArray
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#5f6b7a"
 COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, "#8c6d31", "#7b4fa3", GREY, "#b3a100", "#1b9e9e", "#a33b5c")
 KINDS: Final = {"pv": ORANGE, "battery": GREEN, "load": GREY}
+PHYSICAL: Final = {"rating": "#9aa5b1", "availability": "#c3cbd3", "capability": "#7b8794", "step": "#dde2e7"}  # owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,18 @@ class Figure:
     traces: list[dict[str, Any]]
     y: dict[str, Any]
     lines: tuple[tuple[float, str], ...] = ()
+    aside: bool = False  # many traces: the legend stands beside the plot
 
     def layout(self) -> dict[str, Any]:
         """What differs from the layout that all plots share."""
         line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": {"color": RED, "width": 1.2, "dash": "dash"}}
-        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"size": 11, "color": RED}}
+        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+        legend = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "font": {"size": 11}}
         return {
             "yaxis": self.y,
+            **({"legend": legend} if self.aside else {}),
             "shapes": [{**line, "y0": value, "y1": value} for value, _ in self.lines],
-            "annotations": [{**at, "y": value, "text": text} for value, text in self.lines],
+            "annotations": [{**at, "y": value, "text": text, "font": {"size": 11, "color": RED}} for value, text in self.lines],
         }
 
 
@@ -50,9 +54,8 @@ def figures(data: RunData) -> Iterator[Figure]:
     share = {**_axis("of capacity", ".0%"), "range": [0, 1], "tickformat": ".0%"}
     yield from _some(_band(data.soc, "State of charge", "all batteries: lowest, middle, highest", GREEN, share, ()))
     yield from _some(_loading(data.loading, limits.get("loading")))
-    yield from _some(_area("Curtailment", "available power that was not let in", {"curtailed": s.get("curtailed_mw")}, "MW", [RED]))
-    note = "resources whose setpoint is decided by each owner"
-    yield from _some(_area("Who binds", note, data.causes, "resources", COLOURS, ",.0f"))
+    yield from _some(_curtailment(s))
+    yield from _some(_causes(data.causes))
     yield from _some(_prices(s))
 
 
@@ -113,18 +116,28 @@ def _loading(loading: Mapping[str, FloatArray], limit: float | None) -> Figure:
     y = {**_axis("of rated current", ".1%"), "tickformat": ".0%", "rangemode": "tozero"}
     peak = max((float(np.nanmax(v)) for v in loading.values()), default=0.0)
     lines = ((limit, f"limit {limit:.0%}"),) if limit and peak > 0.6 * limit else ()
-    return Figure("Branch loading", f"the {len(traces)} branches with the highest peak", traces, y, lines)
+    return Figure("Branch loading", f"the {len(traces)} branches with the highest peak", traces, y, lines, aside=True)
 
 
-def _area(
-    title: str, note: str, values: Mapping[str, FloatArray | None], unit: str, colours: Any, form: str = ",.4~g"
-) -> Figure:
-    traces = [
-        trace
-        for i, (name, row) in enumerate(values.items())
-        for trace in _line(name, row, colours[i % len(colours)], width=0.5, stackgroup="all", fillcolor=f"{colours[i % len(colours)]}b0")
-    ]
-    return Figure(title, note, traces, {**_axis(unit, form), "rangemode": "tozero"})
+def _curtailment(s: Mapping[str, FloatArray]) -> Figure:
+    curtailed = s.get("curtailed_mw")
+    some = curtailed is not None and np.nanmax(curtailed, initial=0.0) > 0
+    traces = _line("curtailed", curtailed, RED, **_filled(RED)) if some else []
+    return Figure("Curtailment", "available power that was not let in", traces, {**_axis("MW"), "rangemode": "tozero"})
+
+
+def _causes(causes: Mapping[str, FloatArray]) -> Figure:
+    """Physical bounds in grey at the bottom, those who decide in colour above them."""
+    names = sorted(causes, key=lambda name: name not in PHYSICAL)
+    colours = [PHYSICAL.get(name) or COLOURS[i % len(COLOURS)] for i, name in enumerate(names)]
+    traces = [trace for name, colour in zip(names, colours) for trace in _line(name, causes[name], colour, **_filled(colour))]
+    y = {**_axis("resources", ",.0f"), "rangemode": "tozero"}
+    return Figure("Who binds", "how many setpoints each one decides", traces, y, aside=True)
+
+
+def _filled(colour: str) -> dict[str, Any]:
+    """Make a line the edge of an area, stacked upon those before it."""
+    return {"width": 0.5, "stackgroup": "all", "fillcolor": f"{colour}b0"}
 
 
 def _prices(s: Mapping[str, FloatArray]) -> Figure:

@@ -8,7 +8,7 @@
     legend: {orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: {size: 12}},
     hoverlabel: {namelength: 48},
   };
-  const grid = {gridcolor: "#e8ecf0", zerolinecolor: "#b8c2cc", automargin: true};
+  const grid = {gridcolor: "#e8ecf0", zerolinecolor: "#b8c2cc", automargin: true, ticks: "outside", ticklen: 5, tickcolor: "rgba(0,0,0,0)"};
   const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
   const plots = figures.map((figure, i) => {
     const plot = document.getElementById("plot-" + i);
