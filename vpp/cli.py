@@ -27,20 +27,20 @@ INTERRUPTED: Final = 130
 HELP: Final = """
 A digital twin of a virtual power plant: a fleet, its grid and its controllers, simulated.
 
-
-Engineers     [cyan]vpp run mv-open-ring[/]                           a shipped scenario, from the first line to a summary
-Planners      [cyan]vpp run mv-open-ring --set fleet.roof.scale=2[/]  what if? then [cyan]vpp diff[/] the two runs
-Operators     [cyan]vpp dash runs/RUN[/]                              look at a run, also while it goes on
-HIL testers   [cyan]vpp run lv-rural-street --wiring far[/]           the fleet out of process, where real links will be
+[bold]Engineers[/]    [cyan]vpp run mv-open-ring[/]                 a day, from scenario to summary
+             [cyan]vpp check my.yaml[/]                    what is wrong, with file and line
+[bold]Planners[/]     [cyan]vpp run … --set fleet.roof.scale=2[/]   what if? [cyan]vpp diff A B[/] shows it
+[bold]Operators[/]    [cyan]vpp dash runs/…[/]                      a run in the browser, also live
+[bold]HIL testers[/]  [cyan]vpp run … --wiring far[/]               the fleet in another process
 """
 EPILOG: Final = """
 [bold]Exit codes[/]
-   [cyan]0[/]  done; [dim]diff:[/] the runs are the same
-   [cyan]1[/]  the run failed (its first power flow has no solution, the disk is full …); [dim]diff:[/] the runs differ
-   [cyan]2[/]  what was given cannot be used: command line, scenario, network or run directory
-   [cyan]3[/]  the run is complete, but some of its steps have no power-flow solution
-  [cyan]70[/]  a mistake of this program; [cyan]--debug[/] shows where
- [cyan]130[/]  interrupted by Ctrl-C or SIGTERM; what was recorded until then can be read
+[cyan]  0[/]  done; [dim]diff:[/] the runs are the same
+[cyan]  1[/]  the run failed (no first power flow, disk full …); [dim]diff:[/] the runs differ
+[cyan]  2[/]  command line, scenario, network or run directory cannot be used
+[cyan]  3[/]  the run is complete, but steps of it have no power-flow solution
+[cyan] 70[/]  a mistake of this program; [cyan]--debug[/] shows where
+[cyan]130[/]  ended by Ctrl-C or SIGTERM; what was recorded can be read
 """
 
 SIMULATE, LOOK, WRITE = "Simulate", "Look at runs", "Write scenarios"
@@ -53,7 +53,7 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "diff": ("vpp.historian.cli:diff", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
 }
-EXTRAS: Final = {"dashboards": "dashboard", "dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}
+EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 
 
 class _Commands(UserDict[str, Any]):
@@ -63,11 +63,7 @@ class _Commands(UserDict[str, Any]):
         place, panel = COMMANDS[name]
         module, _, function = place.partition(":")
         only = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        try:
-            only.command(name, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
-        except ModuleNotFoundError as missing:
-            anything = {"allow_extra_args": True, "ignore_unknown_options": True}
-            only.command(name, rich_help_panel=panel, context_settings=anything)(_absent(missing))
+        only.command(name, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
         return get_command(only)
 
 
@@ -77,16 +73,6 @@ class _Rooms(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Commands(dict.fromkeys(COMMANDS))
-
-
-def _absent(missing: ModuleNotFoundError) -> Any:
-    """Stand in for a command that is not installed."""
-
-    def command() -> None:
-        """Needs an extra that is not installed."""
-        raise missing
-
-    return command
 
 
 app = typer.Typer(cls=_Rooms, rich_markup_mode="rich", no_args_is_help=True, pretty_exceptions_enable=False)

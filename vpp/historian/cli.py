@@ -27,15 +27,18 @@ def diff(run_a: RunPath, run_b: RunPath) -> None:
     console = Console()
     found = diff_runs(run_a, run_b)
     settings = list(_unequal(a.get("scenario"), b.get("scenario")))
-    if settings or found is not None:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("", f"A  {run_a}", f"B  {run_b}"):
-            table.add_column(heading, overflow="fold")
-        for path, in_a, in_b in settings:
-            table.add_row(path, in_a, in_b)
-        hashes = [str(m.get("decision_hash", "none"))[:16] for m in (a, b)]
-        table.add_row("decision hash", *(Text(h, "yellow" if hashes[0] != hashes[1] else "") for h in hashes))
-        console.print(table, "")
+    for letter, path, manifest in (("A", run_a, a), ("B", run_b, b)):
+        decisions = str(manifest.get("decision_hash", "none yet"))[:16]
+        console.print(Text.assemble((letter, "bold"), f"  {path}  ", (f"decisions {decisions}", "dim")), soft_wrap=True)
+    if settings:
+        table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+        table.add_column("\nchanged", no_wrap=True, style="cyan")
+        table.add_column("\nA", overflow="fold")
+        table.add_column("\nB", overflow="fold")
+        for setting in settings:
+            table.add_row(*map(Text, setting))
+        console.print(table)
+    console.print()
     if found is None:
         console.print(Text(f"same: every recorded value of {a.get('steps_recorded')} steps is equal", "green"), soft_wrap=True)
         return
