@@ -66,7 +66,7 @@ class Scenario(Part):
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")
     record: tuple[Recorded, ...] = Field(
-        ("asked", "delivered", "soc", "voltage", "loading", "cause"), description="what a run keeps"
+        ("asked", "delivered", "soc", "voltage", "loading", "cause", "quality"), description="what a run keeps"
     )
     _places: dict[Where, Place] = PrivateAttr(default_factory=dict)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from twin.cosim.codec import pack
-from twin.cosim.simulator import OneEntity
+from twin.cosim.simulator import OneEntity, Sheets
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.seen import Observation
-from vpp.kernel.setpoints import Asked
+from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.tick import tick
 
 
@@ -36,8 +36,8 @@ class ControlSim(OneEntity):
     """One tick of the chain a step."""
 
     model: ClassVar[str] = "Control"
-    inputs: ClassVar[tuple[str, ...]] = ("image",)
-    outputs: ClassVar[tuple[str, ...]] = ("asked", "record")
+    inputs: ClassVar[Sheets] = {"image": None}
+    outputs: ClassVar[Sheets] = {"asked": Setpoints, "record": None}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
         """Take the chain, the inbox, the times of the steps and whether the fleet is in another process."""

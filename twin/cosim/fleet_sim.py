@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import mosaik_api_v3
 
 from twin.cosim.codec import unpack
-from twin.cosim.simulator import OneEntity
-from twin.devices.model import Delivered
+from twin.cosim.simulator import OneEntity, Sheets
+from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
 from vpp.kernel.setpoints import Setpoints
 
@@ -23,8 +23,8 @@ class FleetSim(OneEntity):
     """All devices."""
 
     model: ClassVar[str] = "Fleet"
-    inputs: ClassVar[tuple[str, ...]] = ("asked", "delivered")
-    outputs: ClassVar[tuple[str, ...]] = ("offer", "applied")
+    inputs: ClassVar[Sheets] = {"asked": Setpoints, "delivered": Delivered}
+    outputs: ClassVar[Sheets] = {"offer": Offer, "applied": Setpoints}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
         """Take the devices: a `FleetModel`, or in a process of its own the file of its `FleetSpec`."""

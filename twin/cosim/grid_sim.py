@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from twin.cosim.codec import pack, unpack
-from twin.cosim.simulator import OneEntity
-from twin.devices.model import Offer
+from twin.cosim.simulator import OneEntity, Sheets
+from twin.devices.model import Delivered, Offer
 from vpp.kernel.setpoints import Setpoints
 
 
@@ -14,8 +14,8 @@ class GridSim(OneEntity):
     """Devices and power flow solved together; measured by the sensors."""
 
     model: ClassVar[str] = "Grid"
-    inputs: ClassVar[tuple[str, ...]] = ("offer", "applied")
-    outputs: ClassVar[tuple[str, ...]] = ("delivered", "truth", "image")
+    inputs: ClassVar[Sheets] = {"offer": Offer, "applied": Setpoints}
+    outputs: ClassVar[Sheets] = {"delivered": Delivered, "truth": None, "image": None}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
         """Take the `GridModel`, the times of the steps and whether the fleet is in another process."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from twin.cosim.simulator import OneEntity
+from twin.cosim.simulator import OneEntity, Sheets
 
 
 class RecordSim(OneEntity):
     """Hands every step to a recorder."""
 
     model: ClassVar[str] = "Record"
-    inputs: ClassVar[tuple[str, ...]] = ("truth", "record")
-    outputs: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[Sheets] = {"truth": None, "record": None}
+    outputs: ClassVar[Sheets] = {}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
         """Take the recorder: anything that can be called with (k, tick record, truth, offer)."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, ClassVar
 
 import mosaik_api_v3
 
 from twin.cosim.codec import pack
+from vpp.kernel.signals import Signals
+
+Sheets = Mapping[str, type[Signals] | None]
 
 
-def meta(model: str, attributes: tuple[str, ...]) -> dict[str, Any]:
+def meta(model: str, sheets: Sheets) -> dict[str, Any]:
     """The mosaik description of a time-based simulator with one public model.
 
-    The attributes are whole sheets of `vpp.kernel.signals.Signals` (named after their class) or results that
-    stay inside the process; which signals a sheet holds stands in its class and nowhere else.
+    An attribute is a whole sheet of signals, or a result that stays inside the process (None). What a sheet
+    holds - each signal's unit, meaning and sign - is taken from its class, where it stands once.
     """
+    signals = {
+        name: {signal.name: {"unit": signal.unit, "meaning": signal.meaning} for signal in sheet.signals}
+        for name, sheet in sheets.items()
+        if sheet is not None
+    }
     return {
         "api_version": "3.0",
         "type": "time-based",
-        "models": {model: {"public": True, "params": [], "attrs": list(attributes)}},
+        "models": {model: {"public": True, "params": [], "attrs": list(sheets), "signals": signals}},
     }
 
 
@@ -30,12 +39,12 @@ class OneEntity(mosaik_api_v3.Simulator):  # type: ignore[misc]  # mosaik's clas
     """
 
     model: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]
-    outputs: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[Sheets]
+    outputs: ClassVar[Sheets]
 
     def __init__(self) -> None:
         """Describe the simulator to mosaik."""
-        super().__init__(meta(self.model, (*self.inputs, *self.outputs)))
+        super().__init__(meta(self.model, {**self.inputs, **self.outputs}))
         self.out: dict[str, Any] = {}
         self.packed = False
         self.spent: dict[str, float] = {self.model: 0.0}
