@@ -99,7 +99,10 @@ def peer(system: System, p: np.ndarray, q: np.ndarray, steps: int) -> tuple[list
     n_bus = system.network.n_bus
     vm, clock = np.full((steps, n_bus), np.nan), []
     sys.modules["vpp_benchmark_playback"] = sys.modules[__name__]
-    config = {"Grid": {"python": "mosaik_components.pandapower:Simulator"}, "Devices": {"python": "vpp_benchmark_playback:Playback"}}
+    config = {
+        "Grid": {"python": "mosaik_components.pandapower:Simulator"},
+        "Devices": {"python": "vpp_benchmark_playback:Playback"},
+    }
     world = mosaik.World(config, skip_greetings=True)
     grid = world.start("Grid", step_size=1)
     devices = world.start("Devices", p=p, q=q, vm=vm, clock=clock)
@@ -142,7 +145,10 @@ def main() -> int:
         f"(a) closed-loop co-simulation, {system.network.n_bus} buses, {system.plan.n} devices",
         [
             ("ours, per step", f"{mine * 1e3:.2f} ms (median of 3 runs of {arguments.steps} steps, record and flush included)"),
-            ("mosaik + mosaik-pandapower-2, per step", f"{theirs * 1e3:.0f} ms (median of {len(peer_s) - 1} steps after the first)"),
+            (
+                "mosaik + mosaik-pandapower-2, per step",
+                f"{theirs * 1e3:.0f} ms (median of {len(peer_s) - 1} steps after the first)",
+            ),
             ("ratio", f"{theirs / mine:.0f} (goal: at least 300)"),
             ("largest |dV|", f"{worst:.1e} pu over {keep} steps and all buses"),
         ],

@@ -61,7 +61,9 @@ def fleet_of(n: int) -> tuple[Fleet, FleetSpec]:
     settings.pv_v1_pu, settings.pv_v2_pu, settings.pv_p1_pu, settings.pv_olrt_s = 1.06, 1.1, 1.0, 10.0
     column = np.where(battery, -1, np.where(pv, 1, 0)).astype(np.int32)
     profiles = ProfileTable(rng.uniform(0.2, 0.9, (4, 2)).astype(np.float32), np.arange(4))
-    return fleet, FleetSpec(fleet, p, np.where(load, -0.2 * p, 0.0), s, np.where(battery, 0.5, np.nan), column, column, settings, profiles)
+    return fleet, FleetSpec(
+        fleet, p, np.where(load, -0.2 * p, 0.0), s, np.where(battery, 0.5, np.nan), column, column, settings, profiles
+    )
 
 
 def seen_of(fleet: Fleet, spec: FleetSpec) -> Seen:
@@ -123,9 +125,7 @@ def main() -> int:
     for controller in chain.controllers:
         others = [c for c in chain.controllers if c is not controller]
         keep = set(map(id, others))
-        less = Chain(
-            fleet, [c for c in chain.proposers if id(c) in keep], [c for c in chain.guards if id(c) in keep], DT_NS
-        )
+        less = Chain(fleet, [c for c in chain.proposers if id(c) in keep], [c for c in chain.guards if id(c) in keep], DT_NS)
         parts[controller.name] = max(decision - median_us(lambda less=less: decide(NOW_NS, seen, less)), 0.0)
     bare = Chain(fleet, [], [], DT_NS)
     parts["open and resolve"] = median_us(lambda: decide(NOW_NS, seen, bare))

@@ -30,7 +30,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="vpp-bench-") as folder:
         for name, goal in GOALS.items():
             for attempt in ("warm-up", "short"):  # the first compiles
-                short_s, short, _ = run_once(name, Path(folder) / f"{name}-{attempt}", 500)
+                _, short, _ = run_once(name, Path(folder) / f"{name}-{attempt}", 500)
             empty = [empty_step_us(3000) for _ in range(3)]
             took, shares, recorder = run_once(name, Path(folder) / name, arguments.steps)
             empty += [empty_step_us(3000) for _ in range(3)]
@@ -41,17 +41,19 @@ def main() -> int:
                 for part in ("fleet", "grid", "control", "record", "mosaik")
             }
             n = len(recorder.control)
+            calm = f"median of {len(empty)}; {min(empty):.0f}…{max(empty):.0f}"
+            rounds = f"{recorder.iterations / recorder.steps:.1f}, {len(recorder.diverged)}"
             show(
                 f"(b) a year of {arguments.steps} steps, {n} devices ({name})",
                 [
                     ("wall time of the year, flush included", f"{took:.1f} s"),
                     ("per step", f"{per:.0f} us"),
-                    ("empty two-simulator mosaik step", f"{base:.0f} us (median of {len(empty)}; {min(empty):.0f}…{max(empty):.0f})"),
+                    ("empty two-simulator mosaik step", f"{base:.0f} us ({calm})"),
                     ("ratio", f"{per / base:.1f} (goal: at most {goal:g})"),
                     ("parts", ", ".join(f"{part} {value:.0f} us" for part, value in parts.items())),
-                    ("iterations per step, diverged steps", f"{recorder.iterations / recorder.steps:.1f}, {len(recorder.diverged)}"),
+                    ("iterations per step, diverged steps", rounds),
                     ("record", f"{size / 1e6:.0f} MB"),
-                    ("(e) mosaik's own per step, 500 steps / all", f"{short.mosaik_s / 500 * 1e6:.0f} / {parts['mosaik']:.0f} us"),
+                    ("(e) mosaik's own, 500 steps / all", f"{short.mosaik_s / 500 * 1e6:.0f} / {parts['mosaik']:.0f} us"),
                 ],
                 {"name": name, "devices": n, "steps": arguments.steps, "per_step_us": per, "empty_us": base, "ratio": per / base,
                  "goal": goal, "parts_us": parts, "mosaik_500_us": short.mosaik_s / 500 * 1e6, "wall_s": took},

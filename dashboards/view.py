@@ -113,7 +113,7 @@ class RunView:
             high = min(low + self._block_steps, self.rows)
             held = self._blocks.get((name, index))
             if held is None or len(held) < high - low:
-                held = self._read(name, slice(low, high))
+                held = self._read(name, (slice(low, high), slice(None)))
                 self._blocks[name, index] = held
                 while sum(block.nbytes for block in self._blocks.values()) > CACHE_BYTES and len(self._blocks) > 1:
                     self._blocks.popitem(last=False)
@@ -151,11 +151,7 @@ class RunView:
                     return np.asarray(self._tree[name][key].values, np.float32 if self._tree[name].ndim > 1 else np.float64)
                 except RunError as error:
                     self.damage[name] = error.reason
-            steps = key[0] if isinstance(key, tuple) else key
-            shape = (steps.stop - steps.start, *self._shape(group, key))
-            return np.full(shape, np.nan, np.float32)
-
-    def _shape(self, group: str, key: Any) -> tuple[int, ...]:
-        if isinstance(key, tuple):
-            return (len(key[1]),)
-        return (len(self.ids(group)),) if len(self.ids(group)) else ()
+            if isinstance(key, slice):
+                return np.full(key.stop - key.start, np.nan, np.float32)
+            columns = len(self.ids(group)) if isinstance(key[1], slice) else len(key[1])
+            return np.full((key[0].stop - key[0].start, columns), np.nan, np.float32)

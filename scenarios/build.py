@@ -127,8 +127,8 @@ def build(scenario: Scenario) -> System:
         hold_ns=max(900_000_000_000, 4 * dt_ns),
     )
     first = FleetModel(spec).step(0, dt_s, None, None)
-    node = np.asarray(plan.bus)
-    check_first_solve(engine, network, network.scatter(node, first.p_mw), network.scatter(node, first.q_mvar))
+    bus = plan.bus.astype(np.int32)
+    check_first_solve(engine, network, network.scatter(bus, first.p_mw), network.scatter(bus, first.q_mvar))
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
 
 
@@ -139,9 +139,7 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
     for number, o in enumerate(scenario.orders, start=1):
         resource = np.flatnonzero(plan.named(o.resources, entries))
         for from_ns, until_ns in o.windows(scenario.time):
-            orders.append(
-                Order(f"order-{number}", o.author, resource, from_ns, until_ns, o.p_mw, o.limit_mw, o.q_mvar)
-            )
+            orders.append(Order(f"order-{number}", o.author, resource, from_ns, until_ns, o.p_mw, o.limit_mw, o.q_mvar))
     planning = None
     if scenario.planner is not None and scenario.market is not None:
         t, p = scenario.time, scenario.planner
@@ -247,7 +245,7 @@ def _loop(system: System, recorder: Recorder) -> Shares:
     from twin.cosim.world import Shares
 
     plant, chain, last = system.plant, system.chain, Asked.nothing(system.plant.fleet.n)
-    spent = [0.0, 0.0, 0.0]
+    grid_s = control_s = record_s = 0.0
     begin = perf_counter()
     for k in range(len(plant.time_ns)):
         t0 = perf_counter()
@@ -257,10 +255,10 @@ def _loop(system: System, recorder: Recorder) -> Shares:
         last = record.decision.asked
         t2 = perf_counter()
         recorder(k, record, truth, offer)
-        spent[0] += t1 - t0
-        spent[1] += t2 - t1
-        spent[2] += perf_counter() - t2
-    return Shares(0.0, *spent, perf_counter() - begin)
+        grid_s += t1 - t0
+        control_s += t2 - t1
+        record_s += perf_counter() - t2
+    return Shares(0.0, grid_s, control_s, record_s, perf_counter() - begin)
 
 
 def _about(system: System) -> dict[str, Any]:

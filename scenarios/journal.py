@@ -50,7 +50,7 @@ class SeenJournal:
         self._journal.put(
             k,
             {
-                "time_ns": np.int64(record.time_ns),
+                "time_ns": np.array(record.time_ns, np.int64),
                 "telemetry": seen.telemetry.block,
                 "quality": seen.telemetry.quality,
                 "source_ns": seen.telemetry.time_ns,

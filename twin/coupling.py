@@ -86,8 +86,8 @@ class Coupling:
     def __post_init__(self) -> None:
         """Compile terminals and inverters to positions in the engine's own node order."""
         network, terminal = self.network, self.spec.fleet.terminal
-        tree = isinstance(self.engine, TreeSweep)
-        self.order = self.engine.arrays.position if tree else np.arange(network.n_node, dtype=np.int32)
+        tree = self.engine.arrays if isinstance(self.engine, TreeSweep) else None
+        self.order = np.arange(network.n_node, dtype=np.int32) if tree is None else tree.position
         self.inverters = Inverters.of(self.spec)
         self._place = _positions(self.order, terminal.node)
         self._lane_place = _positions(self.order, self.inverters.node)
@@ -101,7 +101,7 @@ class Coupling:
         self.v_re, self.v_im = np.zeros(network.n_node), np.zeros(network.n_node)
         # Engines add the network's own constant injections themselves; the fused sweep is handed them.
         self._fixed = np.zeros((2, network.n_node))
-        if tree:
+        if tree is not None:
             self._fixed[:, self.order] = np.stack([network.fixed_p_mw, network.fixed_q_mvar])
         self._answer = self._voltage_answer()
 
@@ -112,7 +112,9 @@ class Coupling:
         delivered = np.empty((3, n))
         p_node, q_node = self._fixed.copy()
         _gather(offer, inv.resource, inv.block)
-        _scatter(offer, self.spec.fleet.terminal.resource, self._place, self.spec.fleet.terminal.share, self._is_lane, p_node, q_node)
+        _scatter(
+            offer, self.spec.fleet.terminal.resource, self._place, self.spec.fleet.terminal.share, self._is_lane, p_node, q_node
+        )
         _voltages(self.v_re, self.v_im, self._lane_place, inv.block)
         # Inverters without an active curve do not answer to voltage: once is enough.
         curves(inv.active_sets if steady else 0, len(inv.table), inv.start, inv.table, lag, inv.block, self._now)
@@ -173,8 +175,8 @@ class Coupling:
         base = self.engine.solve(zero, zero, None)
         # A probe small enough to stay linear: the steepest answer of the whole fleet scaled down to 1 % of the network's base.
         scale = 0.01 * self.network.sn_mva / max(float(np.sum(q_slope[on] + p_slope[on])), 1e-12)
-        dq = np.bincount(node, q_slope[on] * scale, self.network.n_node)
-        dp = np.bincount(node, p_slope[on] * scale, self.network.n_node)
+        dq: FloatArray = np.bincount(node, q_slope[on] * scale, self.network.n_node).astype(np.float64)
+        dp: FloatArray = np.bincount(node, p_slope[on] * scale, self.network.n_node).astype(np.float64)
         probe = self.engine.solve(-dp, -dq, base.v if base.converged else None)
         if not (base.converged and probe.converged):
             return np.where(on, 4.0, 0.0)

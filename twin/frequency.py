@@ -1,4 +1,4 @@
-"""The frequency of the network over time: a profile. (A swing model per island comes with grid-forming devices.)"""
+"""The frequency of the network over time: a profile so far, no swing model."""
 
 from __future__ import annotations
 

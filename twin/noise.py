@@ -6,6 +6,7 @@ thread nor its pace can change a result; a state is the generator's at the start
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK: Final = 1 << 20
-Block = tuple[dict[str, Any], npt.NDArray[np.float32]]
+Block = tuple[Mapping[str, Any], npt.NDArray[np.float32]]
 
 
 class Noise:
@@ -38,7 +39,8 @@ class Noise:
             self._ahead = self._worker.submit(self._draw, used)
             self._row = 0
         self._row += 1
-        return self._now[1][self._row - 1]
+        row: npt.NDArray[np.float32] = self._now[1][self._row - 1]
+        return row
 
     def _draw(self, out: npt.NDArray[np.float32]) -> Block:
         before = self._rng.bit_generator.state

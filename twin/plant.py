@@ -78,7 +78,9 @@ class GridModel:
         loading = np.empty(coupling.network.n_branch)
         i_from, i_to, loss = self._scratch
         losses = float(branch_flows_into(self._flows, solved.v_re, solved.v_im, i_from, i_to, loading, loss))
-        exchange = complex(-_slack_power(*self._slack, solved.v_re, solved.v_im) * coupling.network.sn_mva)
+        node, starts, columns, values = self._slack
+        into = _slack_power(node, starts, columns, values, solved.v_re, solved.v_im)
+        exchange = -complex(into) * coupling.network.sn_mva
         f_hz = self.frequency.at(t_s)
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, f_hz, exchange)
         result = GridResult(solved, coupling.vm_of_bus(), loading, losses, exchange, f_hz)

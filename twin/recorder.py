@@ -75,7 +75,7 @@ def series_of(wanted: Sequence[str], owners: Sequence[str]) -> list[tuple[Series
         ],
         "voltage": [(Series("buses", "vm_pu", "pu", "voltage magnitude of the bus", 1e-6), lambda r, t, o: t.vm_pu)],
         "loading": [
-            (Series("branches", "loading", "1", "current of rated current, the larger of both ends", 1e-5), lambda r, t, o: t.loading)
+            (Series("branches", "loading", "1", "current of rated current, at the fuller end", 1e-5), lambda r, t, o: t.loading)
         ],
     }  # fmt: skip
     return [row for name in wanted if name != "seen" for row in table[name]]

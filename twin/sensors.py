@@ -115,7 +115,8 @@ class Sensors:
     def state(self) -> dict[str, Any]:
         """Everything that the next measurement depends on."""
         late = [(b.copy(), c.copy(), h.copy(), p) for b, c, h, p in self._late]
-        return {"noise": self._noise.state(), "loss": self._loss.bit_generator.state, "late": late, "heard_ns": self._heard_ns.copy()}
+        rng = {"noise": self._noise.state(), "loss": self._loss.bit_generator.state}
+        return {**rng, "late": late, "heard_ns": self._heard_ns.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""

@@ -26,7 +26,7 @@ class ProfileTable:
 
     def at(self, k: int) -> npt.NDArray[np.float32]:
         """The factors of step ``k`` (a step beyond the last keeps the last row)."""
-        return self.factor[self.row[min(k, len(self.row) - 1)]]
+        return np.asarray(self.factor[self.row[min(k, len(self.row) - 1)]], np.float32)
 
     @classmethod
     def constant(cls, steps: int, values: FloatArray) -> ProfileTable:

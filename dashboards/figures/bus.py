@@ -11,7 +11,6 @@ import plotly.graph_objects as go
 from dashboards.figures import clock, style
 from dashboards.figures.diagram import Diagram
 from dashboards.totals import MOST_POINTS, thin
-from dashboards.view import Values
 
 MOST_RESOURCES = 5
 
@@ -26,7 +25,7 @@ def bus_chart(diagram: Diagram, bus: int, k: int) -> go.Figure:
     vm = view.columns("buses/vm_pu", np.array([bus]))[:, 0]
     traces = [_trace(x, thin(vm, merged), "voltage", "pu", 4, style.STEEL, "y", "linear")]
     shapes = [cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)] if view.rows else []
-    limits = [limit for limit in (view.limit("vm_low_pu", 0.9), view.limit("vm_high_pu", 1.1)) if _near(vm, limit)]
+    limits = [limit for limit in (view.limit("vm_low_pu", 0.9), view.limit("vm_high_pu", 1.1)) if style.near(vm, limit)]
     shapes += [style.limit_line(limit, "y") for limit in limits]
     lines = _powers(diagram, bus)
     for i, (name, values) in enumerate(lines):
@@ -72,11 +71,6 @@ def style_name(name: str) -> str:
     """A name as a chart shows it: no markup, not endless."""
     plain = name.replace("<", "‹").replace(">", "›")
     return plain if len(plain) <= 42 else plain[:40] + "…"
-
-
-def _near(vm: Values, limit: float) -> bool:
-    """Whether a limit is worth its place in the panel."""
-    return bool(np.isfinite(vm).any() and np.fmin.reduce(np.abs(vm - limit)) < 0.05)
 
 
 def _powers(diagram: Diagram, bus: int) -> list[tuple[str, Any]]:

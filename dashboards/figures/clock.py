@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vpp.kernel.time import to_datetime, to_ns
 
-_TICK_HOURS: Final = (1, 2, 3, 6, 12, 24, 48, 168, 720)
+_TICK_HOURS: Final = (1, 2, 3, 6, 12, 24, 48, 72, 168, 720)
 
 
 def local(now_ns: int, zone: str) -> datetime:

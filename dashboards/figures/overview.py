@@ -51,10 +51,10 @@ def overview(curves: Curves, zone: str, limits: tuple[float, float]) -> go.Figur
 def _voltage(chart: Chart, band: Band, limits: tuple[float, float]) -> None:
     chart.band(3, band, "voltage", "pu", style.STEEL, 4)
     low, high = limits
-    shown = chart.known[3]
-    nearest = [limit for limit in limits if not shown or min(abs(limit - v) for v in shown) < 0.05]
-    for limit in nearest:
-        chart.limit(3, limit)
+    shown = np.array(chart.known.get(3, []))
+    for limit in limits:
+        if style.near(shown, limit):
+            chart.limit(3, limit)
     chart.mark(3, np.where(band.low < low, band.low, np.nan), "below the limit", "pu")
     chart.mark(3, np.where(band.high > high, band.high, np.nan), "above the limit", "pu")
 

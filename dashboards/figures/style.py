@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 INK: Final = "#2f3b45"
 MUTED: Final = "#6d7a86"
 GRID: Final = "#e3e7ea"
@@ -84,6 +87,12 @@ def limit_line(value: float, axis: str) -> dict[str, Any]:
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": axis, "y0": value, "y1": value, "layer": "below",
         "line": {"color": LIMIT, "width": 1, "dash": "4px,4px"},
     }  # fmt: skip
+
+
+def near(values: npt.NDArray[np.floating], limit: float) -> bool:
+    """Whether a voltage limit [pu] is close enough to what is shown to be worth its place."""
+    known = values[np.isfinite(values)]
+    return bool(len(known) and known.min() - 0.05 < limit < known.max() + 0.05)
 
 
 def heading(text: str, top: float) -> dict[str, Any]:

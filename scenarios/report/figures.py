@@ -105,9 +105,10 @@ def _band(
 ) -> Figure:
     if band is None:
         return Figure(title, note, [], y)
-    faint = f"{colour}2e"
+    # plotly would fill right across a gap.
+    fill = {"fill": "tonexty", "fillcolor": f"{colour}2e"} if np.isfinite(band.low).all() else {}
     traces = _line("highest", band.high, colour, width=0.8)
-    traces += _line("lowest", band.low, colour, width=0.8, fill="tonexty", fillcolor=faint)
+    traces += _line("lowest", band.low, colour, width=0.8, **fill)
     return Figure(title, note, traces + _line("middle", band.middle, colour), y, lines)
 
 

@@ -13,8 +13,9 @@
   const plots = figures.map((figure, i) => {
     const plot = document.getElementById("plot-" + i);
     const time = {...grid, ...xaxis, title: {...xaxis.title, font: {size: 11, color: "#5f6b7a"}}};
+    const narrow = plot.clientWidth < 560 ? {legend: base.legend} : {};  // no room for a legend beside it
     Plotly.newPlot(plot, figure.traces.map(trace => ({...trace, x})),
-      {...base, ...figure.layout, xaxis: time, yaxis: {...grid, ...figure.layout.yaxis}}, config);
+      {...base, ...figure.layout, ...narrow, xaxis: time, yaxis: {...grid, ...figure.layout.yaxis}}, config);
     return plot;
   });
   let following = false;

@@ -112,9 +112,9 @@ def energy_rows(manifest: Mapping[str, Any]) -> Iterator[Row]:
     """Energy and what it cost."""
     s = manifest.get("summary", {})
     for name in ("import", "export", "generated", "consumed"):
-        yield _energy_name(name), _number(s.get(f"energy_{name}_mwh"), ",.3f", "MWh"), False
-    yield "losses", _number(s.get("losses_mwh"), ",.3f", "MWh"), False
-    yield "curtailed", _number(s.get("curtailed_mwh"), ",.3f", "MWh"), False
+        yield _energy_name(name), _energy(s.get(f"energy_{name}_mwh")), False
+    yield "losses", _energy(s.get("losses_mwh")), False
+    yield "curtailed", _energy(s.get("curtailed_mwh")), False
     if s.get("cost_eur") is not None:
         word = "cost" if s["cost_eur"] >= 0 else "earned"
         yield f"{word} at the market", _number(abs(s["cost_eur"]), ",.2f", "EUR"), False
@@ -157,6 +157,10 @@ def facts_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
         yield "scenario", Text(f"{str(manifest.get('scenario_hash'))[:10]}, seed {manifest['seed']}")
     if decided := manifest.get("decision_hash"):
         yield "decisions", Text(str(decided))
+
+
+def _energy(mwh: float | None) -> str:
+    return _number(mwh, ",.3f" if mwh is None or abs(mwh) < 1000 else ",.1f", "MWh")
 
 
 def _number(value: float | None, form: str, unit: str) -> str:

@@ -104,5 +104,5 @@ def test_under_voltage_says_what_begins_and_ends():
 @pytest.mark.parametrize("make", [OverVoltageGuard, UnderVoltageGuard])
 def test_goes_on_alike_after_a_restore(make):
     fleet = simple_fleet([-1.0] * 3, [1.0] * 3)
-    vms = [[1.0, 1.06, 0.94], [1.2, NAN, 0.9], [1.0, 1.0, NAN], [0.9, 1.07, 1.0], [1.04, 1, 1], [1, 1, 1], [1, 1.06, 1]]
+    vms = [[1.0, 1.06, 0.94], [1.2, NAN, 0.9], [0.9, 1.0, NAN], [0.9, 1.07, 1.0], [1.04, 1, 1], [1, 1, 1], [1, 1.06, 1]]
     continues_alike(lambda: make(fleet), fleet, [{"vm_pu": vm, "p_mw": 0.5} for vm in vms])

@@ -1,0 +1,1 @@
+"""The dashboard: figures from data, and pages in a real browser."""

@@ -64,7 +64,7 @@ def test_one_group_shares_its_limit(want, lo, hi, band, given, shortfall):
 
 
 def test_an_inner_limit_frees_room_in_the_outer_one():
-    got, binding, missing = shared(NEST, [4, 4, 2, 2, 9], [0] * 5, [5] * 5 , [-INF] * 3, [6, 5, 3])
+    got, binding, missing = shared(NEST, [4, 4, 2, 2, 9], [0] * 5, [5] * 5, [-INF] * 3, [6, 5, 3])
     assert got.sum() - 9 == pytest.approx(6)
     assert got[:2].sum() <= 3 + 1e-12
     assert got[:3].sum() <= 5 + 1e-12

@@ -8,7 +8,7 @@ from vpp.kernel import envelope as e
 from vpp.kernel.capability import q_band, s_limit, table_at
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Capability, simple_fleet
 from vpp.kernel.groups import Groups
-from vpp.kernel.resolve import resolve
+from vpp.kernel.resolve import _clamped, resolve
 from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT
 
 F, L, N = CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE
@@ -220,6 +220,19 @@ def test_garbage_in_the_block_harms_nobody_else(garbage, row):
     assert abs(asked.setpoints.q_mvar[0]) <= 1
     assert asked.setpoints.p_mw[1] == 0.6
     assert np.isfinite(asked.setpoints.block).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        ((0.5, 0.7, 0.2), (0.5, 0.7, 0.2)), ((3.0, 3.0, 3.0), (1.0, 1.0, math.sqrt(0.44))),
+        ((-3.0, -3.0, -3.0), (-0.5, -0.5, -math.sqrt(1.19))),
+        ((NAN, NAN, NAN), (0.25, 1.0, 0.0)), ((INF, -INF, INF), (0.25, 1.0, 0.0)),
+        ((1e300, -1e300, -1e300), (1.0, -0.5, -math.sqrt(0.44))),
+    ],
+)  # fmt: skip
+def test_the_last_clamp_needs_nothing_that_went_before(asked, left):
+    assert _clamped(*asked, -0.5, 1.0, 0.25, 1.2) == pytest.approx(left)
 
 
 def test_zero_has_one_spelling():

@@ -244,7 +244,7 @@ def test_public_networks_agree_with_pandapower(spec_name: str) -> None:
     couple, spec = coupling(fleet, network, choose(network)[0].name)
     solved = couple.solve(offer(spec).block, STEADY_S)
     assert solved.converged
-    assert np.abs(solved.delivered.q_mvar[spec.s_rated_mva > 0]).max() > 0.0 or network.bus_vn_kv.min() > 1.0
+    assert np.abs(solved.delivered.q_mvar[spec.s_rated_mva > 0]).max() > 1e-3 * spec.s_rated_mva.max()
     assert np.nanmax(np.abs(couple.vm_of_bus() - runpp(network, spec, solved))) < 1e-6
 
 

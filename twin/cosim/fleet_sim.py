@@ -6,7 +6,6 @@ It can run in a process of its own: ``python -m twin.cosim.fleet_sim ADDRESS --s
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -32,7 +32,7 @@ def meta(model: str, sheets: Sheets) -> dict[str, Any]:
     }
 
 
-class OneEntity(mosaik_api_v3.Simulator):  # type: ignore[misc]  # mosaik's class is untyped
+class OneEntity(mosaik_api_v3.Simulator):
     """A simulator with a single entity, stepped once a step of the scenario.
 
     A subclass names its model, inputs and outputs and writes `turn`. Blocks are packed where ``packed`` is set.
@@ -49,7 +49,7 @@ class OneEntity(mosaik_api_v3.Simulator):  # type: ignore[misc]  # mosaik's clas
         self.packed = False
         self.spent: dict[str, float] = {self.model: 0.0}
 
-    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:
+    def create(self, num: int, model: str, **model_params: Any) -> Any:
         """Give the one entity."""
         if num != 1:
             raise ValueError(f"{model} is one entity for everything, not {num}")

@@ -1,8 +1,8 @@
 """The mosaik world: fleet -> grid -> control -> fleet, and a record of it all.
 
-    [fleet] --offer, applied--> [grid] --image--> [control] --record--> [record]
-       ^  ^------delivered------'  '-----------truth------------------------^
-       '----------------asked, one step later----'
+[fleet] --offer, applied--> [grid] --image--> [control] --record--> [record]
+   ^  ^------delivered------'  '-----------truth------------------------^
+   '----------------asked, one step later----'
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
     """
     python = "%(python)s"
     config = {
-        "Fleet": {"cmd": f"{python} -m twin.cosim.fleet_sim %(addr)s"} if far_fleet else {"python": "twin.cosim.fleet_sim:FleetSim"},
+        "Fleet": {"cmd": f"{python} -m twin.cosim.fleet_sim %(addr)s"}
+        if far_fleet
+        else {"python": "twin.cosim.fleet_sim:FleetSim"},
         "Grid": {"python": "twin.cosim.grid_sim:GridSim"},
         "Control": {"python": "twin.cosim.control_sim:ControlSim"},
         "Record": {"python": "twin.cosim.record_sim:RecordSim"},
@@ -87,4 +89,4 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
             total = perf_counter() - begin
         finally:
             world.shutdown()
-    return Shares(*spent.values(), total)
+    return Shares(spent["Fleet"], spent["Grid"], spent["Control"], spent["Record"], total)

@@ -123,7 +123,9 @@ def _inverse(width: FloatArray) -> FloatArray:
 
 
 @njit(cache=True, nogil=True)
-def curves(first: int, last: int, start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray, out: FloatArray) -> None:
+def curves(
+    first: int, last: int, start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray, out: FloatArray
+) -> None:
     """Active and reactive power of all lanes of curve sets first…last-1 at the voltages in ``block``.
 
     Args:
@@ -140,9 +142,7 @@ def curves(first: int, last: int, start: IntArray, table: FloatArray, lag: Float
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _curve_set(
-    begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, block: FloatArray, out: FloatArray
-) -> None:
+def _curve_set(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, block: FloatArray, out: FloatArray) -> None:
     """Lanes of one curve set; without branches, unsigned indices and settings in registers, so that it vectorises."""
     v1, w1, v2, w2, v3, w3 = t[V1], t[W1], t[V2], t[W2], t[V3], t[W3]
     q1, d1, d2, d3, var_on = t[Q1], t[D1], t[D2], t[D3], t[QV]

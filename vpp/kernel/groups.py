@@ -103,9 +103,7 @@ def _sums(parent: Int32Array, of: Int32Array, value: FloatArray, total: FloatArr
 
 
 @njit(cache=True)
-def breaches(
-    parent: Int32Array, of: Int32Array, value: FloatArray, g_lo: FloatArray, g_hi: FloatArray, out: FloatArray
-) -> None:
+def breaches(parent: Int32Array, of: Int32Array, value: FloatArray, g_lo: FloatArray, g_hi: FloatArray, out: FloatArray) -> None:
     """By how much each group's sum of ``value`` leaves its band: + above, - below, 0 inside."""
     out[:] = 0.0
     _sums(parent, of, value, out)
