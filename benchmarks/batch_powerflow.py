@@ -23,10 +23,10 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from vpp.grid import load_network, load_profiles, to_pandapower  # noqa: E402
-from vpp.grid.powerflow.tree import TreeSweep  # noqa: E402
+from vpp.grid import load_network, load_profiles, to_pandapower
+from vpp.grid.powerflow.tree import TreeSweep
 
 PROFILES = "simbench:1-MV-urban--0-sw"
 LIMIT_PU = 1e-6

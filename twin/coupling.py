@@ -96,8 +96,8 @@ class Coupling:
         self._is_lane = np.zeros(self.spec.fleet.n, np.bool_)
         self._is_lane[self.inverters.resource] = True
         m = self.inverters.resource.size
-        # Active and reactive power of each lane (and whether it is on a slope): as it stands, and what its curves ask.
-        self._now, self._next = np.zeros((3, m)), np.zeros((3, m))
+        # Active and reactive power of each lane (and whether on a slope): as it stands, and what its curves ask.
+        self._now, self._next = np.zeros((4, m)), np.zeros((4, m))
         self.v_re, self.v_im = np.zeros(network.n_node), np.zeros(network.n_node)
         # Engines add the network's own constant injections themselves; the fused sweep is handed them.
         self._fixed = np.zeros((2, network.n_node))
@@ -249,9 +249,8 @@ def _move(
     worst = 0.0
     for j in range(np.uint64(start[sets])):
         dp, dq = after[0, j] - now[0, j], after[1, j] - now[1, j]
-        part = 1.0 / (1.0 + answer[j] * max(after[2, j], careful))
-        now[0, j] += part * dp
-        now[1, j] += part * dq
+        now[0, j] += dp / (1.0 + answer[j] * max(after[2, j], careful))
+        now[1, j] += dq / (1.0 + answer[j] * max(after[3, j], careful))
         worst = max(worst, max(abs(dp), abs(dq)) / block[S, j])
     return worst
 
@@ -274,27 +273,37 @@ def _tree_fixed_point(
             p_node[place[j]] += now[0, j]
             q_node[place[j]] += now[1, j]
     p, q = np.empty(n), np.empty(n)
-    i_re, i_im = np.empty(n), np.empty(n)
+    i_re, i_im, vm = np.empty(n), np.empty(n), np.empty(n)
     per_sn = 1.0 / sn_mva
+    # Where inverters outnumber nodes, a sweep is cheap beside a look at all curves: sweep a few times for each look.
+    sweeps = min(max(active // n, 1), 4)
     for iteration in range(1, max_iter + 1):
         gap = 0.0
         p[:], q[:] = p_node, q_node
         if active > 0:
+            for k in range(n):
+                vm[k] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
             for j in range(active):
-                k = place[j]
-                block[VM, j] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k]) if k >= 0 else 1.0
+                block[VM, j] = vm[place[j]] if place[j] >= 0 else 1.0
             gap = _move(sets, start, table, lag, block, now, after, answer, 1.0 if iteration > CAREFUL_AFTER else 0.0)
             for j in range(active):
                 if place[j] >= 0:
                     p[place[j]] += now[0, j]
                     q[place[j]] += now[1, j]
-        for k in range(n):
-            a, b = v_re[k], v_im[k]
-            w = per_sn / (a * a + b * b)
-            i_re[k] = (p[k] * a + q[k] * b) * w
-            i_im[k] = (p[k] * b - q[k] * a) * w
-        change = tree_linear_solve(arrays, i_re, i_im, v_re, v_im)
-        if change <= tol * tol and gap <= tol_power:
+        settled = False
+        for sweep in range(sweeps):
+            for k in range(n):
+                a, b = v_re[k], v_im[k]
+                w = per_sn / (a * a + b * b)
+                i_re[k] = (p[k] * a + q[k] * b) * w
+                i_im[k] = (p[k] * b - q[k] * a) * w
+            change = tree_linear_solve(arrays, i_re, i_im, v_re, v_im)
+            if not change < 1e12:
+                break
+            if change <= tol * tol:
+                settled = sweep == 0
+                break
+        if settled and gap <= tol_power:
             return iteration
         if not change < 1e12:
             break

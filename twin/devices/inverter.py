@@ -135,7 +135,7 @@ def curves(
         table: (c, 20) settings of each set.
         lag: (2, c) share of a change that comes through in this step.
         block: (8, m) lanes; the lagged references are those before the step and stay so, see `advance`.
-        out: (3, m) out, active [MW] and reactive power [Mvar], and 1 where a curve is on a slope, 0 where it is flat.
+        out: (4, m) out, active [MW] and reactive power [Mvar], and for each 1 where its curve is on a slope, 0 where flat.
     """
     for k in range(first, last):
         _curve_set(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], block, out)
@@ -168,8 +168,8 @@ def _curve_set(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
         out[0, j] = min(max(p, -room), room)
         out[1, j] = q
         # x (1 - x) is zero on the flat parts and only there.
-        slope = steep1 * a * (1.0 - a) + steep2 * b * (1.0 - b) + steep3 * c * (1.0 - c) + watt_on * u * (1.0 - u)
-        out[2, j] = min(slope * 1e300, 1.0)
+        out[2, j] = min(watt_on * u * (1.0 - u) * 1e300, 1.0)
+        out[3, j] = min((steep1 * a * (1.0 - a) + steep2 * b * (1.0 - b) + steep3 * c * (1.0 - c)) * 1e300, 1.0)
 
 
 @njit(cache=True, nogil=True)
