@@ -107,7 +107,7 @@ def main() -> int:
     )
     devices, inverters = FleetModel(spec), Inverters.of(spec)
     lag, _ = inverters.lag(900.0)
-    out = np.zeros((2, inverters.resource.size))
+    out = np.zeros((4, inverters.resource.size))
     delivered = np.zeros(n)
     source, target = np.random.Generator(np.random.PCG64(3)).random((5, 100_000)), np.empty((5, 100_000))
 

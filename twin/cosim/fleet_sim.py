@@ -5,11 +5,16 @@ It can run in a process of its own: ``python -m twin.cosim.fleet_sim ADDRESS --s
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import mosaik_api_v3
+from mosaik_api_v3.connection import EndOfRequests
 
 from twin.cosim.codec import unpack
 from twin.cosim.simulator import OneEntity, Sheets
@@ -46,9 +51,19 @@ class FleetSim(OneEntity):
         return {"offer": offer.block, "applied": self.devices.applied.block}
 
 
+def _end_with(parent: int) -> None:
+    """End this process as soon as its parent is another one: then the first was killed."""
+    while os.getppid() == parent:
+        threading.Event().wait(1.0)
+    os._exit(1)
+
+
 def main() -> None:
-    """Run as a process of its own, started by mosaik."""
-    mosaik_api_v3.start_simulation(FleetSim(), "The fleet of a VPP Core scenario")
+    """Run as a process of its own, started by mosaik; it ends with the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with suppress(EndOfRequests):  # the one that started us is gone; there is nobody to tell
+        mosaik_api_v3.start_simulation(FleetSim(), "The fleet of a VPP Core scenario")
 
 
 if __name__ == "__main__":

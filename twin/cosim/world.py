@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -54,7 +55,7 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
     """
     python = "%(python)s"
     config = {
-        "Fleet": {"cmd": f"{python} -m twin.cosim.fleet_sim %(addr)s"}
+        "Fleet": {"cmd": f"{python} -m twin.cosim.fleet_sim --log-level=warning %(addr)s"}
         if far_fleet
         else {"python": "twin.cosim.fleet_sim:FleetSim"},
         "Grid": {"python": "twin.cosim.grid_sim:GridSim"},
@@ -68,7 +69,7 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
             file = Path(folder) / "fleet.pickle"
             file.write_bytes(pickle.dumps(plant.devices.spec))
             spec = {"spec_file": str(file)}
-        world = mosaik.World(config, time_resolution=plant.dt_s, skip_greetings=True)  # type: ignore[arg-type]
+        world = mosaik.World(config, time_resolution=plant.dt_s, skip_greetings=True, configure_logging=False)  # type: ignore[arg-type]
         try:
             fleet = world.start("Fleet", sim_id=SimId("fleet"), **spec)
             grid = world.start("Grid", sim_id=SimId("grid"), grid=plant.grid, time_ns=plant.time_ns, far=far_fleet, spent=spent)
@@ -88,5 +89,7 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
             world.run(until=len(plant.time_ns), print_progress=False)
             total = perf_counter() - begin
         finally:
-            world.shutdown()
+            # A far fleet may be gone already; that must not hide why we stop.
+            with suppress(ConnectionError):
+                world.shutdown()
     return Shares(spent["Fleet"], spent["Grid"], spent["Control"], spent["Record"], total)
