@@ -129,3 +129,31 @@ def test_read_shows_the_same_image_again() -> None:
     twin = make()
     twin.advance()
     assert twin.read(0) is twin.read(0)
+
+
+def test_a_step_without_solution_leaves_no_trace_in_a_fleet_without_memory() -> None:
+    """Loads and PV: the step itself is NaN in everything, all later ones are those of a run without it."""
+    fleet = [village(B, VOLT_WATT), village(B, VOLT_WATT)]
+    for resources in fleet:
+        keep = [i for i, kind in enumerate(resources.kind) if kind != "battery"]
+        for name in ("kind", "bus", "columns", "curves"):
+            setattr(resources, name, [getattr(resources, name)[i] for i in keep])
+    plain, struck = (plant(resources, 12) for resources in fleet)
+    profiles = struck.devices.spec.profiles
+    profiles.factor[profiles.row[5]] = -1000.0  # loads become sources of megawatts
+    for k in range(12):
+        (expected, _), (truth, _) = plain.advance(), struck.advance()
+        image = struck.read(0)
+        if k == 5:
+            assert not truth.solved.converged
+            assert np.isnan(truth.solved.delivered.block).all()
+            assert np.isnan(truth.vm_pu).all()
+            assert np.isnan(truth.loading[np.isfinite(expected.loading)]).all()
+            assert np.isnan([truth.losses_mw, truth.exchange_mva.real, truth.exchange_mva.imag]).all()
+            assert np.isnan(image.telemetry.block[:3]).all()
+            assert (image.telemetry.quality != 0).all()
+        else:
+            assert truth.solved.converged
+            assert np.nanmax(np.abs(truth.solved.delivered.block - expected.solved.delivered.block)) < 1e-7
+            assert abs(truth.exchange_mva - expected.exchange_mva) < 1e-7
+            assert (image.telemetry.quality == 0).all()
