@@ -78,6 +78,9 @@ class Coupling:
     _lane_place: Int32Array = field(init=False)
     _first: Int32Array = field(init=False)
     _answer: FloatArray = field(init=False)
+    _lag_dt_s: float = 0.0
+    _lag: FloatArray = field(init=False)
+    _steady: bool = True
     _now: FloatArray = field(init=False)
     _next: FloatArray = field(init=False)
     _is_lane: BoolArray = field(init=False)
@@ -108,7 +111,9 @@ class Coupling:
     def solve(self, offer: FloatArray, dt_s: float) -> Solved:
         """Solve one step: ``offer`` is an `Offer` block (signals, n), the step is ``dt_s`` long."""
         inv, n = self.inverters, self.spec.fleet.n
-        lag, steady = inv.lag(dt_s)
+        if dt_s != self._lag_dt_s:
+            self._lag_dt_s, (self._lag, self._steady) = dt_s, inv.lag(dt_s)
+        lag, steady = self._lag, self._steady
         delivered = np.empty((3, n))
         p_node, q_node = self._fixed.copy()
         _gather(offer, inv.resource, inv.block)

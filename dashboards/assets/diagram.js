@@ -237,7 +237,7 @@ window.vppDiagram = (() => {
       while (self.wanted >= 0 && self.wanted !== self.step) {
         const asked = self.wanted;
         const answer = await fetch(`api/network/${asked}`);
-        if (answer.ok) take(asked, await answer.arrayBuffer());
+        if (answer.status === 200) take(asked, await answer.arrayBuffer());
         if (self.wanted === asked) break;
       }
     } finally {

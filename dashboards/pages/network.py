@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, Patch, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from dashboards.figures import clock
@@ -145,7 +145,7 @@ def connect(server: FastAPI, app: Dash, view: RunView) -> None:
     @server.get("/api/network/{k}")
     def step(k: int) -> Response:
         if not 0 <= k < view.rows:
-            raise HTTPException(404, f"step {k} is not recorded")
+            return Response(status_code=204)  # not recorded, or not yet
         return Response(diagram.step(k), media_type="application/octet-stream")
 
     _connect_browser(app)

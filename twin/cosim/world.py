@@ -86,7 +86,8 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
             world.connect(g, f, "delivered", time_shifted=True, initial_data={"delivered": False})
             world.connect(c, f, "asked", time_shifted=True, initial_data={"asked": False})
             begin = perf_counter()
-            world.run(until=len(plant.time_ns), print_progress=False)
+            # Nobody can run ahead in this loop; the check for it would be paid every step.
+            world.run(until=len(plant.time_ns), print_progress=False, lazy_stepping=False)
             total = perf_counter() - begin
         finally:
             # A far fleet may be gone already; that must not hide why we stop.
