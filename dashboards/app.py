@@ -45,6 +45,9 @@ def create_app(run: Path) -> FastAPI:
 
     for page in PAGES:
         page.connect(server, app, view)
+    # Dash 4.4 on FastAPI does this at the first request for "/" or its own routes only: whoever came to a page
+    # directly got neither style nor scripts.
+    app._setup_server()
     return server
 
 

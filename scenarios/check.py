@@ -190,7 +190,8 @@ def _limits(s: _Subject) -> Iterator[Finding]:
             sure = s.profiles is not None
             what = f"in {times} of {len(floor)} steps, first {_moment(s, floor, limit)}" if sure else "by the ratings"
             message = f"infeasible {what}: {key[:6]} of {guard.group} cannot be brought below {floor[worst]:.4g} MW"
-            severity = "error" if sure else "warning"
+            # A limit that is out of reach now and then is reported as a shortfall by the run; one that always is, is a mistake.
+            severity = "error" if sure and times == len(floor) else "warning"
             yield s.scenario.finding(message, "control", "guards", i, key, severity=severity)
 
 

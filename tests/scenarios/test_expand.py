@@ -159,6 +159,9 @@ def test_limits_over_the_day(write: Write) -> None:
     limit = "control: {guards: [{use: pcc, import_mw: 0.003}]}\n"
     (found,) = check(scenario(write, PLAIN, limit), network(), profiles)
     assert "infeasible in 1 of 96 steps, first 2016-06-21 11:00: import of pcc cannot be brought below 0.005 MW" in found.message
+    assert found.severity == "warning", "now and then: the run will say how often"
+    (found,) = check(scenario(write, PLAIN, limit.replace("0.003", "0.001")), network(), profiles)
+    assert "infeasible in 96 of 96 steps" in found.message
     assert found.severity == "error"
     assert check(scenario(write, PLAIN, limit.replace("0.003", "0.005")), network(), profiles) == []
 
