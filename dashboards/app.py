@@ -45,10 +45,17 @@ def create_app(run: Path) -> FastAPI:
 
     for page in PAGES:
         page.connect(server, app, view)
-    # Dash 4.4 on FastAPI does this at the first request for "/" or its own routes only: whoever came to a page
-    # directly got neither style nor scripts.
-    app._setup_server()
+    _prepare(app)
     return server
+
+
+def _prepare(app: Any) -> None:
+    """Collect styles and scripts now.
+
+    Dash 4.4 on FastAPI does it at the first request for "/" or for a route of its own: who came to another page
+    first got neither style nor scripts.
+    """
+    app._setup_server()
 
 
 def _frame(view: RunView) -> Component:

@@ -65,7 +65,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def dash(
-    run: Annotated[Path, typer.Argument(help="Run directory, of a finished or a running run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, of a finished or a running run.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port, 0 for any free one.", min=0, max=65535)] = PORT,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = False,

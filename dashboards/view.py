@@ -33,6 +33,7 @@ class RunView:
         self._blocks: OrderedDict[tuple[str, int], Values] = OrderedDict()
         self._reduced: dict[tuple[str, str, int], Values] = {}
         self._signature: tuple[Any, ...] = ()
+        read_manifest(path)  # the plainest words for what is no run
         self._block_steps = read_layout(path).block_steps
         self.refresh()
 
