@@ -165,6 +165,15 @@ def test_battery_stops_exactly_at_empty_and_full(efficiency: float) -> None:
     assert np.allclose(back.p_mw, [-0.01, 0.01])
 
 
+def test_the_last_step_fills_or_empties_exactly() -> None:
+    """Within one step, at once: what the store still takes is more at the terminals, what it gives is less."""
+    model = batteries(2)
+    model.soc[:] = [0.97, 0.03]
+    offer = model.step(0, 900.0, asked(2, mode=FOLLOW, p_mw=[-0.01, 0.01]), None)
+    assert np.allclose(offer.p_mw, [-0.03 * 0.02 / 0.9 / 0.25, 0.03 * 0.02 * 0.9 / 0.25], rtol=1e-12)
+    assert np.allclose(model.step(1, 900.0, None, offer.p_mw).soc, [1.0, 0.0], atol=1e-15)
+
+
 def test_applied_is_what_was_asked_last() -> None:
     model = batteries(1)
     assert np.array_equal(model.applied.block, Setpoints.neutral(1).block)
