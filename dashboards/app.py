@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 from fastapi import FastAPI
 
@@ -38,10 +38,16 @@ def create_app(run: Path) -> FastAPI:
         links: list[Component] = [dcc.Link(p.title, href=p.path, className="here" if p is shown else "") for p in PAGES]
         return (shown.layout(view) if shown else html.Div(f"There is no page {path}.", className="page panel")), links
 
-    @app.callback(Output("rows", "data"), Output("state", "children"), Output("pulse", "disabled"), Input("pulse", "n_intervals"))
-    def pulse(_n: int) -> tuple[Any, Any, Any]:
-        grown = view.refresh()
-        return (view.rows if grown else no_update), _state(view), not view.running
+    @app.callback(
+        Output("rows", "data"),
+        Output("state", "children"),
+        Output("pulse", "disabled"),
+        Input("pulse", "n_intervals"),
+        State("rows", "data"),
+    )
+    def pulse(_n: int, seen: int) -> tuple[Any, Any, Any]:
+        view.refresh()
+        return (view.rows if view.rows != seen else no_update), _state(view), not view.running
 
     for page in PAGES:
         page.connect(server, app, view)

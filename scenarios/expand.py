@@ -241,9 +241,7 @@ def _load_profile(name: str, pq: str) -> str:
     return name if not name or name.startswith("file:") else f"{name}_{pq}load"
 
 
-def _nameplate(
-    entry: Inverter, network: Network, row: IntArray | None, factor: FloatArray, p_mw: FloatArray
-) -> FloatArray:
+def _nameplate(entry: Inverter, network: Network, row: IntArray | None, factor: FloatArray, p_mw: FloatArray) -> FloatArray:
     """Apparent power: as stated, else the sgen's own, else a tenth above active power."""
     if entry.s_mva is not None:
         return factor * entry.s_mva

@@ -24,21 +24,25 @@ class SocGuard:
     """Guard: no discharge below, no charge above the usable band by the end of the tick in which the decision acts.
 
     Until the decision acts the last one holds, so the charge is first carried to that moment: with the power
-    that was measured or that was asked, whichever is worse. What is left then is spread over one tick. A
-    resource whose charge is not known may move in neither direction.
+    that was measured or that was asked, whichever is worse. What is left then is spread over one tick. Where no
+    charge is heard, the last one is carried on with what was asked; after ``hold_s``, or before the first one,
+    it counts as unknown and the resource may move in neither direction.
 
     Attributes:
         fleet: the resources; those without ``e_mwh`` or without control are left alone.
         soc_min, soc_max: a tighter band for all, 0…1; None: each resource's own.
+        hold_s: how long a charge is carried on without being heard.
         name: the name that stands as cause.
     """
 
     fleet: Fleet
     soc_min: float | None = None
     soc_max: float | None = None
+    hold_s: float = 3600.0
     name: str = "soc"
     safe: Safe = Safe.STOP
     _unknown: ByteArray = field(init=False, repr=False)
+    _carried: FloatArray = field(init=False, repr=False)
     _storage: IntArray = field(init=False, repr=False)
     _follows: BoolArray = field(init=False, repr=False)
     _energy: FloatArray = field(init=False, repr=False)
@@ -50,6 +54,8 @@ class SocGuard:
         fleet, n = self.fleet, self.fleet.n
         self._unknown = np.zeros(n, np.uint8)
         self._storage = np.flatnonzero((fleet.e_mwh > 0.0) & (fleet.control != CONTROL_NONE))
+        # Charge now as last heard and carried on since, and hours since it was heard.
+        self._carried = np.stack([np.full(self._storage.size, np.nan), np.zeros(self._storage.size)])
         self._follows = fleet.control[self._storage] == CONTROL_FOLLOW
         low = fleet.soc_min if self.soc_min is None else np.maximum(fleet.soc_min, self.soc_min)
         high = fleet.soc_max if self.soc_max is None else np.minimum(fleet.soc_max, self.soc_max)
@@ -65,7 +71,7 @@ class SocGuard:
         fleet, telemetry = self.fleet, seen.telemetry
         newly, first = _bounds(
             self._storage, self._follows, self._energy, telemetry.block, telemetry.quality, seen.last.setpoints.block,
-            allowed.dt_s / 3600.0, self._unknown, self._cap, self._floor,
+            allowed.dt_s / 3600.0, self.hold_s / 3600.0, self._carried, self._unknown, self._cap, self._floor,
         )  # fmt: skip
         allowed.band_p(self._floor, self._cap)
         if newly == 0:
@@ -74,24 +80,30 @@ class SocGuard:
         return (Event(now_ns, self.name, "soc-unknown", text, fleet.id[first], float(newly)),)
 
     def state(self) -> State:
-        """Whose charge is not known."""
-        return {"unknown": self._unknown.copy()}
+        """Every charge as carried on, and whose is not known."""
+        return {"carried": self._carried.copy(), "unknown": self._unknown.copy()}
 
     def restore(self, state: State) -> None:
         """Go back to a remembered state."""
-        self._unknown[:] = state["unknown"]
+        self._carried[:], self._unknown[:] = state["carried"], state["unknown"]
 
 
 @njit(cache=True)
 def _bounds(
     storage: IntArray, follows: BoolArray, energy: FloatArray, tele: FloatArray, quality: ByteArray, last: FloatArray,
-    dt_h: float, unknown: ByteArray, cap: FloatArray, floor: FloatArray,
+    dt_h: float, hold_h: float, carried: FloatArray, unknown: ByteArray, cap: FloatArray, floor: FloatArray,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill ``cap`` and ``floor`` [MW] of the storage; returns how many are newly unknown, and the first of them."""
     newly, first = 0, -1
     for k, i in enumerate(storage):
         soc = tele[_T_SOC, i]
-        if not heard(soc, quality[_T_SOC, i]):
+        if heard(soc, quality[_T_SOC, i]):
+            carried[1, k] = 0.0
+        else:
+            soc = carried[0, k]
+            carried[1, k] += dt_h
+        if not (np.isfinite(soc) and carried[1, k] <= hold_h + 1e-9):
+            carried[0, k] = np.nan
             cap[i] = 0.0
             floor[i] = 0.0 if follows[k] else -np.inf
             if not unknown[i]:
@@ -103,6 +115,8 @@ def _bounds(
         asked = last[_S_P, i]
         measured = tele[_T_P, i] if heard(tele[_T_P, i], quality[_T_P, i]) else asked
         low, high, gives, takes = energy[0, k], energy[1, k], energy[2, k], energy[3, k]
+        drawn = asked * dt_h
+        carried[0, k] = min(max(soc - drawn / (gives if drawn > 0.0 else takes), 0.0), 1.0)
         most, least = max(asked, measured) * dt_h, min(asked, measured) * dt_h
         lowest = soc - most / (gives if most > 0.0 else takes)
         highest = soc - least / (gives if least > 0.0 else takes)

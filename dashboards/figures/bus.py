@@ -21,7 +21,7 @@ def bus_chart(diagram: Diagram, bus: int, k: int) -> go.Figure:
     merged = max(1, -(-view.rows // MOST_POINTS))
     time_ns = view.time_ns[: view.rows : merged]
     x = clock.abscissae(time_ns, view.zone)
-    domains = style.stacked([1, 1.25], 0.15)
+    domains = style.stacked([1, 1.25], 0.13)
     vm = view.columns("buses/vm_pu", np.array([bus]))[:, 0]
     traces = [_trace(x, thin(vm, merged), "voltage", "pu", 4, style.STEEL, "y", "linear")]
     shapes = [cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)] if view.rows else []

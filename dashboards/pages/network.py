@@ -91,8 +91,8 @@ def _legend(diagram: Diagram) -> Component:
             *_swatches(list(VOLTAGE_COLORS), volts, [10.0] * len(VOLTAGE_COLORS)),
             html.Span("Loading [%]", className="name"),
             *_swatches(list(LOADING_COLORS), loads, list(LOADING_WIDTHS)),
-            html.Span(className="swatch", style={"borderTop": f"2px dashed {UNKNOWN_COLOR}", "marginLeft": "12px"}),
-            html.Span("not known: off or not solved", className="bound"),
+            html.Span("⊗ ╌╌", className="name", style={"color": UNKNOWN_COLOR}),
+            html.Span("not known: off, or not solved", className="bound"),
         ],
         className="legend",
     )

@@ -77,6 +77,7 @@ class SocGuard(Part):
     use: Literal["soc"]
     soc_min: Soc | None = Field(None, description="lowest state of charge, 0…1; default: each battery's own")
     soc_max: Soc | None = Field(None, description="highest state of charge, 0…1; default: each battery's own")
+    hold_s: Seconds = Field(3600.0, description="how long a charge that is not heard is carried on with what was asked [s]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The band has a width."""

@@ -56,9 +56,9 @@ class AtSample(Part):
     """Places drawn by the seed; more than there are means several at some, as evenly as it goes."""
 
     sample: Count = Field(description="number of resources")
-    of: Annotated[
-        Annotated[PlaceName, Tag("text")] | Annotated[BusList, Tag("list")], Discriminator(by_shape)
-    ] = Field(description="loads, sgens, storages, buses, lv_buses, mv_buses or a list of buses")
+    of: Annotated[Annotated[PlaceName, Tag("text")] | Annotated[BusList, Tag("list")], Discriminator(by_shape)] = Field(
+        description="loads, sgens, storages, buses, lv_buses, mv_buses or a list of buses"
+    )
 
 
 def _at_shape(value: object) -> str:

@@ -77,7 +77,7 @@ def test_a_tighter_band_for_all():
 
 def test_losing_the_charge_is_said_once_and_questionable_is_good_enough():
     fleet = storage(2)
-    guard = SocGuard(fleet)
+    guard = SocGuard(fleet, hold_s=0.0)
     said = [events_of(tick(guard, fleet, k, soc=soc)[1]) for k, soc in enumerate([0.5, NAN, NAN, 0.5, [0.5, NAN]])]
     assert said == [[], [("soc-unknown", "r1")], [], [], [("soc-unknown", "r2")]]
     seen = see(fleet, soc=0.5)
@@ -102,6 +102,19 @@ def test_in_a_closed_loop_the_band_is_reached_and_never_left(want):
     assert min(reached) >= 0.1 - 1e-12
     assert max(reached) <= 0.9 + 1e-12
     assert reached[-1] == pytest.approx(0.1 if want > 0 else 0.9)
+
+
+def test_a_charge_that_is_not_heard_is_carried_on_with_what_was_asked_for_a_while():
+    fleet = storage()
+    guard = SocGuard(fleet, hold_s=1080)
+    ticks = [0.30, NAN, NAN, NAN, NAN]  # a tick of 360 s with 0.5 MW asked takes a tenth of the content
+    found = []
+    for k, soc in enumerate(ticks):
+        allowed, events = tick(guard, fleet, k, 360, soc=soc, p_mw=0.5, last_p=0.5)
+        found.append((caps(allowed)[0], events_of(events)))
+    # Left until the decision has acted: 0.30 - 0.1 - 0.1 of content, that is 0.05 MWh or 0.5 MW; then nothing.
+    assert found == [(0.5, []), (0.0, []), (0.0, []), (0.0, []), (0.0, [("soc-unknown", "r1")])]
+    assert floors(tick(SocGuard(fleet), fleet, 0, 360, soc=NAN)[0]) == [0], "nothing was ever heard"
 
 
 def test_goes_on_alike_after_a_restore():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,17 @@ def test_a_run_that_grows_is_read_as_far_as_it_is(tmp_path) -> None:
         assert small.vm_pu(54)[HIGH_BUS] == pytest.approx(view.row("buses/vm_pu", 54)[HIGH_BUS], abs=1e-6)
     assert view.refresh()
     assert not view.running
+
+
+def test_a_killed_run_is_shown_as_far_as_it_came(tmp_path) -> None:
+    small = Small()
+    with small.writer(tmp_path / "run", block_steps=20) as run:
+        for k in range(30):
+            run.put(k, small.values(k))
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")  # the same files, and nobody who writes them
+    view = RunView(tmp_path / "copy")
+    assert (view.manifest["status"], view.running, view.rows) == ("killed", False, 30)
+    assert sums(view).export_mwh == pytest.approx(15 * 3 / 4)
 
 
 def test_a_run_without_a_step_and_one_that_recorded_nothing_else(tmp_path) -> None:
