@@ -64,6 +64,22 @@ def test_restored_twin_goes_on_with_the_same_bytes(engine: str, dt_s: float) -> 
     assert len(set(rest)) == len(rest)
 
 
+def test_saved_in_a_step_without_solution() -> None:
+    """The next step counts what batteries offered, so the offer is part of the state."""
+    one, other = make(), make(seed=8)
+    for twin in (one, other):
+        profiles = twin.devices.spec.profiles
+        profiles.factor[profiles.row[16]] = -1000.0
+    for _ in range(17):
+        turn(one)
+    assert one.result is not None
+    assert not one.result.solved.converged
+    charge = one.devices.soc.copy()
+    other.restore(one.state())
+    assert [turn(other) for _ in range(17, STEPS)] == [turn(one) for _ in range(17, STEPS)]
+    assert np.nanmax(np.abs(one.devices.soc - charge)) > 0.0
+
+
 def test_restore_undoes_whatever_came_between() -> None:
     one = make()
     for _ in range(5):
