@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import BrowserContext
 
 from tests.dashboards.browser import Visit, browsing, serving, visiting
 from tests.dashboards.runs import DARK_STEP, FULL_BRANCH, FULL_STEP, HIGH_BUS, HIGH_STEP, Small
@@ -16,7 +16,7 @@ NUMBERS = "Array.from(document.querySelectorAll('.tile'), t => t.innerText.split
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
     with browsing() as browser:
         yield browser
 
@@ -35,7 +35,7 @@ def large(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser: Browser, small: str) -> Iterator[Visit]:
+def visit(browser: BrowserContext, small: str) -> Iterator[Visit]:
     with visiting(browser, small) as visit:
         yield visit
 
@@ -158,7 +158,8 @@ def test_pages_can_be_left_and_entered(visit: Visit) -> None:
     assert visit.page.locator("nav a.here").inner_text() == "Overview"
 
 
-def test_a_running_run_grows_and_is_followed(browser: Browser, tmp_path) -> None:
+def test_a_running_run_grows_and_is_followed(browser: BrowserContext, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("dashboards.app.PULSE_MS", 300)
     small = Small()
     with small.writer(tmp_path / "run", block_steps=20) as run:
         for k in range(10):
@@ -190,14 +191,14 @@ def test_a_running_run_grows_and_is_followed(browser: Browser, tmp_path) -> None
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_a_run_that_hardly_began_has_its_pages(browser: Browser, tmp_path, rows: int) -> None:
+def test_a_run_that_hardly_began_has_its_pages(browser: BrowserContext, tmp_path, rows: int) -> None:
     with serving(Small().write(tmp_path / "run", rows=rows)) as url, visiting(browser, url) as visit:
         visit.open("/network")
         visit.page.click("nav >> text=Overview")
         visit.page.wait_for_selector("#overview .main-svg")
 
 
-def test_ten_thousand_of_each(browser: Browser, large: str) -> None:
+def test_ten_thousand_of_each(browser: BrowserContext, large: str) -> None:
     with visiting(browser, large) as visit:
         visit.open()
         assert len(visit.page.evaluate(CURVE.format("voltage, lowest"))) == 672
@@ -211,7 +212,7 @@ def test_ten_thousand_of_each(browser: Browser, large: str) -> None:
         assert value(visit, "vm", 4321) == pytest.approx(Small(10_000).vm_pu(k)[4321], abs=1e-6)
 
 
-def test_the_guard_sees_what_leaves_the_machine(browser: Browser, small: str) -> None:
+def test_the_guard_sees_what_leaves_the_machine(browser: BrowserContext, small: str) -> None:
     guarded = visiting(browser, small)
     visit = guarded.__enter__()
     visit.open()
