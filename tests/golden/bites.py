@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from scenarios import load
-from scenarios.build import RunResult, System, build, new_recorder, simulate
+from scenarios.build import RunResult, System, build, new_recorder
+from twin.cosim.world import cosimulate
 from twin.devices.model import Offer
 from twin.plant import GridResult
-from vpp.kernel.tick import Record
+from vpp.kernel.setpoints import Asked
+from vpp.kernel.tick import Record, tick
 
 CASE = "every-controller-bites"
 WIRINGS = ("direct", "mosaik", "far")
@@ -78,8 +80,6 @@ def watch(
         if wiring == "direct":
             _loop(system, take)
         else:
-            from twin.cosim.world import cosimulate
-
             cosimulate(system.plant, system.chain, system.desk, take, far_fleet=wiring == "far")
     finally:
         system.desk.close()
@@ -89,15 +89,9 @@ def watch(
 
 def _loop(system: System, take: Callable[[int, Record, GridResult, Offer], None]) -> None:
     """One plain loop, apart from the product's own."""
-    from vpp.kernel.setpoints import Asked
-    from vpp.kernel.tick import tick
-
     plant, last = system.plant, Asked.nothing(system.plant.fleet.n)
     for k, now_ns in enumerate(plant.time_ns.tolist()):
         truth, offer = plant.advance()
         record = tick(now_ns, plant, system.desk, system.chain, last)
         last = record.decision.asked
         take(k, record, truth, offer)
-
-
-__all__ = ["CASE", "CHANGED", "WIRINGS", "Kept", "causes", "chunks", "run", "simulate", "watch"]
