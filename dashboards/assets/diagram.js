@@ -7,7 +7,7 @@ window.vppDiagram = (() => {
   const self = { geometry: null, step: -1, wanted: -1, vm: null, loading: null, vmClass: null, loadingClass: null };
   let canvas, pen, tip, box, area = { w: 0, h: 0 };
   let view = { scale: 1, x: 0, y: 0 }, px = [], py = [], drag = null, selected = -1, hover = null, queued = false;
-  const UNKNOWN = 255, NEAR = 9, EDGE = 34;
+  const UNKNOWN = 255, OPEN = -1, NEAR = 9, EDGE = 34;
 
   /* Into the page, again whenever the page has been left and entered. */
   async function attach() {
@@ -75,6 +75,7 @@ window.vppDiagram = (() => {
     pen.clearRect(0, 0, area.w, area.h);
     pen.lineCap = "round";
     const thin = g.buses.x.length > 3000 && view.scale < 3 ? 0.6 : 1;
+    lines(OPEN, g.style.open, thin, [2, 5]);
     g.style.loading.forEach((color, c) => lines(c, color, g.style.width[c] * thin, []));
     lines(UNKNOWN, g.style.unknown, 1.4 * thin, [4, 4]);
     const r = g.radius * Math.min(3, Math.sqrt(view.scale));
@@ -90,7 +91,7 @@ window.vppDiagram = (() => {
     const b = self.geometry.branches;
     pen.beginPath();
     for (let i = 0; i < b.from.length; i++) {
-      if (classOf(self.loadingClass, i, 0) !== cls || b.from[i] < 0 || b.to[i] < 0) continue;
+      if ((b.closed[i] ? classOf(self.loadingClass, i, 0) : OPEN) !== cls || b.from[i] < 0 || b.to[i] < 0) continue;
       pen.moveTo(px[b.from[i]], py[b.from[i]]);
       pen.lineTo(px[b.to[i]], py[b.to[i]]);
     }
@@ -218,7 +219,7 @@ window.vppDiagram = (() => {
     const g = self.geometry, known = (v, digits, unit) => (Number.isFinite(v) ? v.toFixed(digits) + " " + unit : "not known");
     if (branch !== undefined) {
       const loading = self.loading ? 100 * self.loading[branch] : NaN;
-      return `${g.branches.name[branch]}\nloading ${known(loading, 1, "%")}`;
+      return `${g.branches.name[branch]}\n${g.branches.closed[branch] ? `loading ${known(loading, 1, "%")}` : "open"}`;
     }
     const vm = self.vm ? self.vm[bus] : NaN, kv = g.buses.vn_kv[bus], count = g.buses.resources[bus];
     const volts = kv ? `${known(vm, 4, "pu")}${Number.isFinite(vm) ? ` · ${(vm * kv).toFixed(kv < 1 ? 4 : 2)} kV` : ""}` : known(vm, 4, "pu");

@@ -25,6 +25,7 @@ LOADING_COLORS: Final = ("#b3bbc2", "#8b96a0", "#5b6771", "#d9782d", "#c01818")
 LOADING_WIDTHS: Final = (1.2, 1.6, 2.2, 3.0, 4.2)
 UNKNOWN: Final = 255
 UNKNOWN_COLOR: Final = "#8e44ad"
+OPEN_COLOR: Final = "#9aa5ad"
 
 
 def voltage_bounds(low: float, high: float) -> FloatArray:
@@ -76,14 +77,25 @@ class Diagram:
                 "vn_kv": (np.zeros(len(self.buses)) if vn is None else vn.astype(np.float64)).tolist(),
                 "resources": np.bincount(self.at[self.at >= 0], minlength=len(self.buses)).tolist(),
             },
-            "branches": {"name": self.branch_names, "from": self.from_bus.tolist(), "to": self.to_bus.tolist()},
+            "branches": {
+                "name": self.branch_names,
+                "from": self.from_bus.tolist(),
+                "to": self.to_bus.tolist(),
+                "closed": self._closed(),
+            },
             "style": {
                 "voltage": VOLTAGE_COLORS,
                 "loading": LOADING_COLORS,
                 "width": LOADING_WIDTHS,
                 "unknown": UNKNOWN_COLOR,
+                "open": OPEN_COLOR,
             },
         }
+
+    def _closed(self) -> list[int]:
+        """1 for a branch that carries current, 0 for one that is switched off; 1 where it is not recorded."""
+        closed = self.view.coordinate("branches", "closed")
+        return [1] * len(self.branch_names) if closed is None else closed.astype(int).tolist()
 
     def step(self, k: int) -> bytes:
         """Values and classes at one step.

@@ -16,6 +16,7 @@ from dashboards.figures.bus import bus_chart, cursor
 from dashboards.figures.diagram import (
     LOADING_COLORS,
     LOADING_WIDTHS,
+    OPEN_COLOR,
     UNKNOWN_COLOR,
     VOLTAGE_COLORS,
     Diagram,
@@ -91,6 +92,8 @@ def _legend(diagram: Diagram) -> Component:
             *_swatches(list(VOLTAGE_COLORS), volts, [10.0] * len(VOLTAGE_COLORS)),
             html.Span("Loading [%]", className="name"),
             *_swatches(list(LOADING_COLORS), loads, list(LOADING_WIDTHS)),
+            html.Span("┄┄", className="name", style={"color": OPEN_COLOR}),
+            html.Span("open", className="bound"),
             html.Span("⊗ ╌╌", className="name", style={"color": UNKNOWN_COLOR}),
             html.Span("not known: off, or not solved", className="bound"),
         ],
