@@ -28,6 +28,7 @@ VM, P_OFFER, Q_OFFER, FOLLOWS, S, PR, Q_LAG, P_LAG = range(8)
 # Columns of the table of curves, a row for each set of settings that occurs.
 QV, V1, W1, V2, W2, V3, W3, Q1, D1, D2, D3, PV, U1, UW, P1, DP, QCAP, LOWP, QV_T, PV_T = range(20)
 COLUMNS: Final = 20
+BIG: Final = 1e300
 
 
 @dataclass(slots=True)
@@ -85,16 +86,14 @@ class Inverters:
         q_slope = np.repeat(steps.max(axis=0, initial=0.0) * t[:, QV], sizes) * self.block[S]
         return q_slope, np.repeat(np.abs(t[:, DP] * t[:, UW]) * t[:, PV], sizes) * self.block[PR]
 
-    def lag(self, dt_s: float) -> tuple[FloatArray, bool]:
-        """Share of a change that comes through within a step, (2, curve sets), and whether the step counts as steady.
+    def lag(self, dt_s: float) -> FloatArray:
+        """Share of a change that comes through within a step, (2, curve sets).
 
-        A step longer than three response times of every active curve is steady: the curves hold exactly.
+        A step longer than three response times is steady: 1, the curve holds exactly.
         """
         times = self.table[:, [QV_T, PV_T]].T
-        on = self.table[:, [QV, PV]].T > 0
-        if not np.any(on & (dt_s <= 3.0 * times)):
-            return np.ones_like(times), True
-        return -np.expm1(-dt_s * math.log(10.0) / np.maximum(times, 1e-9)), False
+        share = -np.expm1(-dt_s * math.log(10.0) / np.maximum(times, 1e-9))
+        return np.where(dt_s > 3.0 * times, 1.0, share)
 
 
 def _curve_rows(sheet: Settings, capability: Capability, resource: IntArray) -> FloatArray:
@@ -135,7 +134,7 @@ def curves(
         table: (c, 20) settings of each set.
         lag: (2, c) share of a change that comes through in this step.
         block: (8, m) lanes; the lagged references are those before the step and stay so, see `advance`.
-        out: (4, m) out, active [MW] and reactive power [Mvar], and for each 1 where its curve is on a slope, 0 where flat.
+        out: (4, m) out, active [MW] and reactive power [Mvar], and how they answer to voltage [MW/pu, Mvar/pu].
     """
     for k in range(first, last):
         _curve_set(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], block, out)
@@ -147,7 +146,7 @@ def _curve_set(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
     v1, w1, v2, w2, v3, w3 = t[V1], t[W1], t[V2], t[W2], t[V3], t[W3]
     q1, d1, d2, d3, var_on = t[Q1], t[D1], t[D2], t[D3], t[QV]
     u1, uw, p1, dp, watt_on, cap, low_p = t[U1], t[UW], t[P1], t[DP], t[PV], t[QCAP], t[LOWP]
-    steep1, steep2, steep3 = var_on * (d1 != 0.0), var_on * (d2 != 0.0), var_on * (d3 != 0.0)
+    steep1, steep2, steep3, steep_p = d1 * w1, d2 * w2, d3 * w3, dp * uw
     for j in range(np.uint64(begin), np.uint64(end)):
         v, s, rated, offer, follows = block[VM, j], block[S, j], block[PR, j], block[P_OFFER, j], block[FOLLOWS, j]
         a = min(max((v - v1) * w1, 0.0), 1.0)
@@ -159,17 +158,21 @@ def _curve_set(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
         limit = p1 + u * dp
         limit = block[P_LAG, j] + lag_p * (limit - block[P_LAG, j])
         p = offer + watt_on * (min(offer, limit * rated) - offer)
-        q = follows * block[Q_OFFER, j] + (1.0 - follows) * var_on * q * s
+        led = (1.0 - follows) * var_on * s
+        q = follows * block[Q_OFFER, j] + led * q
         at = abs(p) / rated
         low = min(max((at - 0.04999) * 1e5, 0.0), 1.0) * min(at * 5.0, 1.0)
         most = min(cap * (1.0 - low_p * (1.0 - low)), 1.0) * s
+        # 1 on a slope and where no limit binds, 0 elsewhere: x (1 - x) is zero on the flat parts and only there.
+        on_a, on_b, on_c = min(a * (1.0 - a) * BIG, 1.0), min(b * (1.0 - b) * BIG, 1.0), min(c * (1.0 - c) * BIG, 1.0)
+        free = min(max(most - abs(q), 0.0) * BIG, 1.0)
+        binds = min(u * (1.0 - u) * BIG, 1.0) * min(max(offer - limit * rated, 0.0) * BIG, 1.0)
+        out[2, j] = watt_on * lag_p * rated * steep_p * binds
+        out[3, j] = led * lag_q * free * (steep1 * on_a + steep2 * on_b + steep3 * on_c)
         q = min(max(q, -most), most)
         room = math.sqrt(max(s * s - q * q, 0.0))
         out[0, j] = min(max(p, -room), room)
         out[1, j] = q
-        # x (1 - x) is zero on the flat parts and only there.
-        out[2, j] = min(watt_on * u * (1.0 - u) * 1e300, 1.0)
-        out[3, j] = min((steep1 * a * (1.0 - a) + steep2 * b * (1.0 - b) + steep3 * c * (1.0 - c)) * 1e300, 1.0)
 
 
 @njit(cache=True, nogil=True)
