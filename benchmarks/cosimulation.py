@@ -1,9 +1,10 @@
 """Figure (a): closed-loop co-simulation on a 10,458-bus MV-LV network, against mosaik with an entity per element.
 
 SimBench `1-MVLV-urban-all-1-sw`: active and reactive power in at every loaded bus, voltage out at every bus.
-Ours: fleet <-> grid through mosaik as arrays, volt-var solved together with the power flow, one controller tick,
-the default record written. The peer: mosaik with mosaik-pandapower-2 and an entity per bus and connection; its
-devices play back the powers that ours delivered (so it is spared volt-var), and take the voltages back.
+Ours: fleet <-> grid through mosaik as arrays, volt-var solved together with the power flow, powers and voltages
+recorded. The peer: mosaik with mosaik-pandapower-2, an entity per load, generator and bus; its
+devices play back the powers that ours delivered (so it is spared volt-var and control), each takes the voltage of
+its bus back as a closed loop does, and an entity per bus collects the voltages.
 Both run in this process, in the same run. Not included: loading, and numba's first compilation.
 
     python benchmarks/cosimulation.py [--steps 96] [--peer-steps 4] [--json]
@@ -32,11 +33,11 @@ LIMIT_PU = 1e-6
 
 
 class Playback(mosaik_api_v3.Simulator):
-    """The peer's devices: an entity per bus that sends its power and takes its voltage."""
+    """The peer's devices and meters: an entity each that sends its power or takes a voltage."""
 
     def __init__(self) -> None:
         """Describe the entity."""
-        models = {"Bus": {"public": True, "params": ["bus"], "attrs": ["p", "q", "vm"]}}
+        models = {name: {"public": True, "params": [], "attrs": ["p", "q", "vm"]} for name in ("Device", "Meter")}
         super().__init__({"api_version": "3.0", "type": "time-based", "models": models})
         self.at: dict[str, int] = {}
 
@@ -46,16 +47,17 @@ class Playback(mosaik_api_v3.Simulator):
         return self.meta
 
     def create(self, num: int, model: str, **params: Any) -> list[dict[str, str]]:
-        """Entities for buses 0…num-1."""
-        self.at = {f"b{i}": i for i in range(num)}
-        return [{"eid": eid, "type": model} for eid in self.at]
+        """Entities number 0…num-1 of a model."""
+        eids = [f"{model}{i}" for i in range(num)]
+        self.at.update({eid: i for i, eid in enumerate(eids)})
+        return [{"eid": eid, "type": model} for eid in eids]
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
         """Take the voltages of the step before."""
         self.k = time
         self.clock.append(perf())
         for eid, values in inputs.items():
-            if "vm" in values and time > 0:
+            if eid.startswith("Meter") and time > 0:
                 self.vm[time - 1, self.at[eid]] = next(iter(values["vm"].values()))
         return time + 1
 
@@ -72,17 +74,15 @@ def perf() -> float:
 
 
 def ours(system: System, folder: Path, keep: int) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """Run; seconds per step, and P, Q by bus and voltages of the first ``keep`` steps."""
+    """Run; seconds per step, and P, Q by resource and voltages by bus of the first ``keep`` steps."""
     recorder = recorded(system, folder)
-    bus, n_bus = system.plan.bus, system.network.n_bus
-    p, q, vm = (np.zeros((keep, n_bus)) for _ in range(3))
+    p, q = np.zeros((keep, system.plan.n)), np.zeros((keep, system.plan.n))
+    vm = np.zeros((keep, system.network.n_bus))
 
     def tee(k: int, record: Any, truth: Any, offer: Any) -> None:
         recorder(k, record, truth, offer)
         if k < keep:
-            p[k] = np.bincount(bus, truth.solved.delivered.p_mw, n_bus)
-            q[k] = np.bincount(bus, truth.solved.delivered.q_mvar, n_bus)
-            vm[k] = truth.vm_pu
+            p[k], q[k], vm[k] = truth.solved.delivered.p_mw, truth.solved.delivered.q_mvar, truth.vm_pu
 
     begin = perf()
     simulate(system, tee)  # type: ignore[arg-type]
@@ -108,14 +108,13 @@ def peer(system: System, p: np.ndarray, q: np.ndarray, steps: int) -> tuple[list
     devices = world.start("Devices", p=p, q=q, vm=vm, clock=clock)
     model = grid.Grid(net=net)
     buses = {e.eid: e for e in model.children if e.type == "Bus"}
-    entities = devices.Bus.create(n_bus)
-    loaded = np.flatnonzero((np.abs(p) + np.abs(q)).max(axis=0) > 0)
-    for i in loaded:
-        target = buses[f"Bus-{system.network.bus_id[i]}"]
-        world.connect(entities[i], target, ("p", "P_gen[MW]"), ("q", "Q_gen[MVar]"))
-    for i in range(n_bus):
-        source = buses[f"Bus-{system.network.bus_id[i]}"]
-        world.connect(source, entities[i], ("Vm[pu]", "vm"), time_shifted=True, initial_data={"Vm[pu]": 1.0})
+    for i, device in enumerate(devices.Device.create(system.plan.n)):
+        bus = buses[f"Bus-{system.network.bus_id[system.plan.bus[i]]}"]
+        world.connect(device, bus, ("p", "P_gen[MW]"), ("q", "Q_gen[MVar]"))
+        world.connect(bus, device, ("Vm[pu]", "vm"), time_shifted=True, initial_data={"Vm[pu]": 1.0})
+    for i, meter in enumerate(devices.Meter.create(n_bus)):
+        bus = buses[f"Bus-{system.network.bus_id[i]}"]
+        world.connect(bus, meter, ("Vm[pu]", "vm"), time_shifted=True, initial_data={"Vm[pu]": 1.0})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         world.run(until=steps + 1, print_progress=False)
@@ -126,7 +125,7 @@ def peer(system: System, p: np.ndarray, q: np.ndarray, steps: int) -> tuple[list
 def main() -> int:
     """Run both; non-zero only where the voltages disagree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=672)
     parser.add_argument("--peer-steps", type=int, default=4)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

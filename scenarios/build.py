@@ -36,7 +36,7 @@ from vpp.kernel.errors import RunError, ScenarioError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
-from vpp.kernel.tick import Chain, tick
+from vpp.kernel.tick import Chain, only_watch, tick
 
 if TYPE_CHECKING:
     from scenarios.schema.scenario import Scenario
@@ -251,8 +251,12 @@ def _loop(system: System, recorder: Recorder) -> Shares:
         t0 = perf_counter()
         truth, offer = plant.advance()
         t1 = perf_counter()
-        record = tick(int(plant.time_ns[k]), plant, system.desk, chain, last)
-        last = record.decision.asked
+        now_ns = int(plant.time_ns[k])
+        if chain.controllers:
+            record = tick(now_ns, plant, system.desk, chain, last)
+            last = record.decision.asked
+        else:
+            record = only_watch(now_ns, plant.read(now_ns), last)
         t2 = perf_counter()
         recorder(k, record, truth, offer)
         grid_s += t1 - t0

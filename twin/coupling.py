@@ -189,7 +189,7 @@ class Coupling:
         self._spot = np.zeros((t.SPOT_ROWS, spots + 1))
         if spots == 0:
             return
-        node = np.argsort(self.order)[self._spot_place]
+        node = np.argsort(self.order).astype(np.int32)[self._spot_place]
         slopes = inv.slopes()
         for slope, steep, gain in zip(slopes, (t.Q_STEEP, t.P_STEEP), (t.Q_GAIN, t.P_GAIN), strict=True):
             self._spot[steep] = np.bincount(self._lane_spot, slope[: inv.active], spots + 1)

@@ -48,7 +48,7 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
 
     Args:
         plant: the parts that the simulators wrap; it is not stepped itself.
-        chain: the controllers.
+        chain: the controllers; without any, nothing is asked and no simulator stands for them.
         inbox: where the chain's news come from.
         recorder: called after every step.
         far_fleet: run the fleet in a process of its own.
@@ -73,18 +73,24 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
         try:
             fleet = world.start("Fleet", sim_id=SimId("fleet"), **spec)
             grid = world.start("Grid", sim_id=SimId("grid"), grid=plant.grid, time_ns=plant.time_ns, far=far_fleet, spent=spent)
-            control = world.start(
-                "Control", sim_id=SimId("control"), chain=chain, inbox=inbox, time_ns=plant.time_ns, far=far_fleet,
-                spent=spent,
-            )  # fmt: skip
-            record = world.start("Record", sim_id=SimId("record"), recorder=recorder, spent=spent)
-            f, g, c, r = fleet.Fleet(), grid.Grid(), control.Control(), record.Record()
+            record = world.start(
+                "Record", sim_id=SimId("record"), recorder=recorder, time_ns=plant.time_ns, n=plant.fleet.n, spent=spent
+            )
+            f, g, r = fleet.Fleet(), grid.Grid(), record.Record()
             world.connect(f, g, "offer", "applied")
-            world.connect(g, c, "image")
             world.connect(g, r, "truth")
-            world.connect(c, r, "record")
             world.connect(g, f, "delivered", time_shifted=True, initial_data={"delivered": False})
-            world.connect(c, f, "asked", time_shifted=True, initial_data={"asked": False})
+            if chain.controllers:
+                control = world.start(
+                    "Control", sim_id=SimId("control"), chain=chain, inbox=inbox, time_ns=plant.time_ns, far=far_fleet,
+                    spent=spent,
+                )  # fmt: skip
+                c = control.Control()
+                world.connect(g, c, "image")
+                world.connect(c, r, "record")
+                world.connect(c, f, "asked", time_shifted=True, initial_data={"asked": False})
+            else:
+                world.connect(g, r, "image")
             begin = perf_counter()
             # Nobody can run ahead in this loop; the check for it would be paid every step.
             world.run(until=len(plant.time_ns), print_progress=False, lazy_stepping=False)

@@ -13,7 +13,7 @@ from vpp.kernel.envelope import OWNERS, WANT_P, WANT_Q, Envelope, OwnerArray
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.ports import Clock, Controller, Inbox, Plant, Safe, State
 from vpp.kernel.resolve import TOLERANCE_MW, resolve
-from vpp.kernel.seen import Decision, Event, Seen
+from vpp.kernel.seen import Decision, Event, News, Observation, Seen
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import ByteArray, FloatArray
 
@@ -163,6 +163,12 @@ def tick(now_ns: int, plant: Plant, inbox: Inbox, chain: Chain, last: Asked, clo
     plant.write(now_ns, decision.asked)
     inbox.note(now_ns, seen)
     return Record(now_ns, seen, decision)
+
+
+def only_watch(now_ns: int, image: Observation, nothing: Asked) -> Record:
+    """Stand in for the tick of a site without controllers: it is seen, and nothing is asked."""
+    seen = Seen(image.telemetry, image.points, image.applied, nothing, News())
+    return Record(now_ns, seen, Decision(nothing, ()))
 
 
 class DecisionHash:
