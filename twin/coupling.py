@@ -7,9 +7,9 @@ three looks are enough. It is the implicit step of the curves' open-loop respons
 where the step is long against the response (see `Inverters.lag`) the curves hold exactly.
 
 Inside, volt-var is a negative feedback whose plain iteration would swing or diverge on weak feeders. The voltage
-that the straight lines see therefore follows the solved one by only a part 1 / (1 + k) at a time, k being how much
-the voltage moves if all inverters answer. Where looks go in circles, after `CAREFUL_AFTER` of them every inverter
-is taken to answer at its steepest, which always settles. The fixed point itself is not touched by any of this.
+that the straight lines see therefore follows the solved one by only a part of the way at a time, smaller where the
+voltage moves more if all inverters answer. Where looks go in circles (from one flat part of a curve to
+another, say), every inverter goes on in small steps, which always settle. The fixed point itself is not touched by any of this.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from vpp.kernel.signals import BoolArray, FloatArray, Int32Array
 TOLERANCE_PU = 1e-8
 TOLERANCE_POWER = 5e-7
 MAX_ITERATIONS = 2000
-CAREFUL_AFTER = 20
 
 
 @dataclass(slots=True)
@@ -135,20 +134,18 @@ class Coupling:
                 t.tree_fixed_point(
                     self.engine.arrays, p_node, q_node, self.network.sn_mva, inv.active_sets, inv.start, inv.table, self._lag,
                     inv.block, self._lane_spot, self._spot_place, self._spot, self._now, self._after, self.v_re, self.v_im,
-                    TOLERANCE_PU, TOLERANCE_POWER, MAX_ITERATIONS, CAREFUL_AFTER,
+                    TOLERANCE_PU, TOLERANCE_POWER, MAX_ITERATIONS,
                 )
             )  # fmt: skip
-        total, looks = 0, 0
+        total, far = 0, np.inf
         p, q = p_node.copy(), q_node.copy()
-        if inv.active and not (np.all(np.isfinite(self.v_re)) and np.any(self.v_re)):
-            t.add_lanes(0, self._lane_place[: inv.active], self._now[:, : inv.active], p, q)
-            if not self._solve(p, q):
-                return -1
+        if inv.active and not (np.all(np.isfinite(self.v_re)) and np.any(self.v_re)) and not self._solve(p, q):
+            return -1
         while total < MAX_ITERATIONS:
-            gap = self._look(looks >= CAREFUL_AFTER) if inv.active else 0.0
-            if looks and gap <= TOLERANCE_POWER:
+            small_steps = total >= t.SMALL_STEPS_AFTER
+            gap = self._look(small_steps) if inv.active else 0.0
+            if far <= TOLERANCE_PU and gap <= TOLERANCE_POWER:
                 return total
-            looks += 1
             part_p, part_q = t.gains(self._spot, self._spot_place.size)
             far = np.inf
             while far > TOLERANCE_PU and total < MAX_ITERATIONS:
@@ -156,17 +153,19 @@ class Coupling:
                 total += 1
                 if not self._solve(p, q):
                     return -1
-                far = t.answer(self._spot, self._spot_place, self.v_re, self.v_im, part_p, part_q)
+                far = 0.0 if small_steps else t.answer(self._spot, self._spot_place, self.v_re, self.v_im, part_p, part_q)
+                if total >= t.SMALL_STEPS_AFTER:
+                    break
         self.v_re.fill(np.nan)
         self.v_im.fill(np.nan)
         return -1
 
-    def _look(self, careful: bool) -> float:
+    def _look(self, small_steps: bool) -> float:
         inv = self.inverters
         return float(
             t.look(
-                inv.active_sets, inv.start, inv.table, self._lag, inv.block, self._lane_spot, self._spot_place, self.v_re,
-                self.v_im, self._spot, self._now, self._after, careful,
+                small_steps, inv.active_sets, inv.start, inv.table, self._lag, inv.block, self._lane_spot, self._spot_place,
+                self.v_re, self.v_im, self._spot, self._now, self._after,
             )
         )  # fmt: skip
 
