@@ -85,7 +85,10 @@ def test_finding_names_file_line_path_and_remedy(case: str, write: Write) -> Non
 
 
 def test_everything_at_once(write: Write) -> None:
-    text = HEAD + "sed: 1\nfleet:\n  - {id: a, kind: pv, at: sgens, p_mw: -1}\n  - {id: b, kind: pvv, at: loads}\nlimits: {loading: x}\n"
+    text = (
+        HEAD
+        + "sed: 1\nfleet:\n  - {id: a, kind: pv, at: sgens, p_mw: -1}\n  - {id: b, kind: pvv, at: loads}\nlimits: {loading: x}\n"
+    )
     found = findings(write(text), ("time.day=1", "nothing"))
     assert [(f.file, f.line) for f in found] == [("--set", 0), ("--set", 0), *(("case.yaml", n) for n in (4, 6, 7, 8))]
     assert found[2].value == "1"
@@ -159,7 +162,9 @@ def test_hash_is_of_the_content(write: Write) -> None:
     write("price\n" + "5\n" * 24, "p.csv")
     write("price\n" + "5\n" * 24, "sub/p.csv")
     first = load(write(GOOD + prices))
-    same = load(write("# A test.\n\n" + "".join(reversed(prices.splitlines(keepends=True))) + GOOD.split("\n", 1)[1], "sub/case.yaml"))
+    same = load(
+        write("# A test.\n\n" + "".join(reversed(prices.splitlines(keepends=True))) + GOOD.split("\n", 1)[1], "sub/case.yaml")
+    )
     assert first.hash == same.hash == load("case.yaml").hash
     assert len(first.hash) == 64
     before = first.hash
