@@ -106,7 +106,7 @@ def main() -> int:
         DT_NS,
     )
     devices, inverters = FleetModel(spec), Inverters.of(spec)
-    lag, _ = inverters.lag(900.0)
+    lag = inverters.lag(900.0)
     out = np.zeros((4, inverters.resource.size))
     delivered = np.zeros(n)
     source, target = np.random.Generator(np.random.PCG64(3)).random((5, 100_000)), np.empty((5, 100_000))

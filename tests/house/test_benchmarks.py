@@ -1,0 +1,30 @@
+"""Every benchmark still runs, on a few steps; what it measures is nobody's business here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FEW = {
+    "batch_powerflow.py": ["--steps", "200", "--repeats", "1", "--runpp-steps", "5"],
+    "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
+    "decide.py": ["--n", "4000"],
+    "year_closed_loop.py": ["--steps", "60"],
+}
+
+
+def test_all_benchmarks_are_named_here() -> None:
+    assert sorted(FEW) == sorted(p.name for p in (ROOT / "benchmarks").glob("[a-z]*.py"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FEW)
+def test_benchmark_runs(name: str) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *FEW[name]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ratio" in done.stdout
