@@ -151,7 +151,7 @@ def _measure(
         if lost.size and lost[i]:
             quality[i] = q.INVALID | q.COMM_LOST
             out[:, i] = np.nan
-        elif np.isnan(truth[_D_P, i]):
+        elif np.isnan(truth[_D_VM, i]):  # no solution, or a dead node
             quality[i] = q.INVALID
         else:
             heard_ns[i] = now_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -16,6 +17,8 @@ from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
+NS_PER_H: Final = 3.6e12
+
 _T_P, _T_SOC, _S_P = Telemetry.p_mw.row, Telemetry.soc.row, Setpoints.p_mw.row
 
 
@@ -24,7 +27,8 @@ class SocGuard:
     """Guard: no discharge below, no charge above the usable band by the end of the tick in which the decision acts.
 
     Until the decision acts the last one holds, so the charge is first carried to that moment: with the power
-    that was measured or that was asked, whichever is worse. What is left then is spread over one tick. Where no
+    that was measured or that was asked, whichever is worse. What is left then is spread over one tick. A charge
+    that comes late is first carried from its source time to now with what was asked meanwhile. Where no
     charge is heard, the last one is carried on with what was asked; after ``hold_s``, or before the first one,
     it counts as unknown and the resource may move in neither direction.
 
@@ -54,8 +58,9 @@ class SocGuard:
         fleet, n = self.fleet, self.fleet.n
         self._unknown = np.zeros(n, np.uint8)
         self._storage = np.flatnonzero((fleet.e_mwh > 0.0) & (fleet.control != CONTROL_NONE))
-        # Charge now as last heard and carried on since, and hours since it was heard.
-        self._carried = np.stack([np.full(self._storage.size, np.nan), np.zeros(self._storage.size)])
+        # Charge now as last heard and carried on since, hours since it was heard, and what was asked before the last.
+        self._carried = np.zeros((3, self._storage.size))
+        self._carried[0] = np.nan
         self._follows = fleet.control[self._storage] == CONTROL_FOLLOW
         low = fleet.soc_min if self.soc_min is None else np.maximum(fleet.soc_min, self.soc_min)
         high = fleet.soc_max if self.soc_max is None else np.minimum(fleet.soc_max, self.soc_max)
@@ -70,8 +75,9 @@ class SocGuard:
             return ()
         fleet, telemetry = self.fleet, seen.telemetry
         newly, first = _bounds(
-            self._storage, self._follows, self._energy, telemetry.block, telemetry.quality, seen.last.setpoints.block,
-            allowed.dt_s / 3600.0, self.hold_s / 3600.0, self._carried, self._unknown, self._cap, self._floor,
+            self._storage, self._follows, self._energy, telemetry.block, telemetry.quality, telemetry.time_ns[_T_SOC],
+            now_ns, seen.last.setpoints.block, allowed.dt_s / 3600.0, self.hold_s / 3600.0, self._carried, self._unknown,
+            self._cap, self._floor,
         )  # fmt: skip
         allowed.band_p(self._floor, self._cap)
         if newly == 0:
@@ -90,18 +96,25 @@ class SocGuard:
 
 @njit(cache=True)
 def _bounds(
-    storage: IntArray, follows: BoolArray, energy: FloatArray, tele: FloatArray, quality: ByteArray, last: FloatArray,
+    storage: IntArray, follows: BoolArray, energy: FloatArray, tele: FloatArray, quality: ByteArray, source_ns: IntArray,
+    now_ns: int, last: FloatArray,
     dt_h: float, hold_h: float, carried: FloatArray, unknown: ByteArray, cap: FloatArray, floor: FloatArray,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill ``cap`` and ``floor`` [MW] of the storage; returns how many are newly unknown, and the first of them."""
     newly, first = 0, -1
     for k, i in enumerate(storage):
         soc = tele[_T_SOC, i]
+        low, high, gives, takes = energy[0, k], energy[1, k], energy[2, k], energy[3, k]
         if heard(soc, quality[_T_SOC, i]):
+            age_h = (now_ns - source_ns[i]) / NS_PER_H if source_ns[i] > 0 else 0.0
+            late = carried[2, k] * min(max(age_h, 0.0), hold_h)
+            soc = min(max(soc - late / (gives if late > 0.0 else takes), 0.0), 1.0)
             carried[1, k] = 0.0
         else:
             soc = carried[0, k]
             carried[1, k] += dt_h
+        asked = last[_S_P, i]
+        carried[2, k] = asked
         if not (np.isfinite(soc) and carried[1, k] <= hold_h + 1e-9):
             carried[0, k] = np.nan
             cap[i] = 0.0
@@ -112,9 +125,7 @@ def _bounds(
                 first = i if first < 0 else first
             continue
         unknown[i] = 0
-        asked = last[_S_P, i]
         measured = tele[_T_P, i] if heard(tele[_T_P, i], quality[_T_P, i]) else asked
-        low, high, gives, takes = energy[0, k], energy[1, k], energy[2, k], energy[3, k]
         drawn = asked * dt_h
         carried[0, k] = min(max(soc - drawn / (gives if drawn > 0.0 else takes), 0.0), 1.0)
         most, least = max(asked, measured) * dt_h, min(asked, measured) * dt_h

@@ -117,6 +117,19 @@ def test_a_charge_that_is_not_heard_is_carried_on_with_what_was_asked_for_a_whil
     assert floors(tick(SocGuard(fleet), fleet, 0, 360, soc=NAN)[0]) == [0], "nothing was ever heard"
 
 
+def test_a_charge_that_comes_late_is_carried_to_now():
+    """Heard one tick late while 0.25 MW is drawn: a twentieth of the content is gone meanwhile."""
+    fleet = storage()
+    late, prompt = SocGuard(fleet), SocGuard(fleet)
+    for k, soc in enumerate([0.40, 0.40, 0.35, 0.30]):
+        seen = see(fleet, now_ns=(k + 10) * 360 * S, soc=soc, p_mw=0.25, last_p=0.25)
+        seen.telemetry.time_ns[:] = (k + 9) * 360 * S
+        allowed = opened(fleet, seen, (k + 10) * 360 * S, 360)
+        late.step((k + 10) * 360 * S, seen, allowed)
+    expected, _ = tick(prompt, fleet, 0, 360, soc=0.25, p_mw=0.25, last_p=0.25)
+    assert caps(allowed) == caps(expected) == [0.5]
+
+
 def test_goes_on_alike_after_a_restore():
     fleet = storage(2)
     socs = [[0.5, NAN], [NAN, NAN], [0.12, 0.5], [0.5, NAN], [0.89, 0.1]]
