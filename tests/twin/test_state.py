@@ -10,6 +10,7 @@ import pytest
 from tests.twin.small import HOUSES, VOLT_WATT, B, plant, village
 from twin.plant import TwinPlant
 from twin.sensors import SensorErrors
+from vpp.kernel.quality import INVALID
 from vpp.kernel.setpoints import FOLLOW, LIMIT, Asked, Setpoints
 
 ERRORS = SensorErrors(0.01, 0.002, 0.005, 2, 0.1)
@@ -172,4 +173,6 @@ def test_a_step_without_solution_leaves_no_trace_in_a_fleet_without_memory() -> 
             assert truth.solved.converged
             assert np.nanmax(np.abs(truth.solved.delivered.block - expected.solved.delivered.block)) < 1e-7
             assert abs(truth.exchange_mva - expected.exchange_mva) < 1e-7
-            assert (image.telemetry.quality == 0).all()
+            alive = np.isfinite(truth.solved.delivered.vm_pu)
+            assert (image.telemetry.quality[:, alive] == 0).all()
+            assert (image.telemetry.quality[:, ~alive] == INVALID).all(), "a dead node is no good measurement"
