@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vpp.kernel.errors import SolveError
 from vpp.kernel.fleet import Fleet
@@ -52,6 +52,8 @@ class Desk:
         planning: who plans, None for nobody.
         dt_ns: time between ticks; an order is shown as soon as a decision could act on it.
         executor: computes plans; by default one thread of its own.
+        wait: the tick waits for a plan that is due. A loop on the wall clock cannot: there it is a ``late`` event, and
+            the plan enters at the first tick that finds it done.
     """
 
     fleet: Fleet
@@ -59,6 +61,8 @@ class Desk:
     planning: Planning | None
     dt_ns: int
     executor: Executor | None = None
+    wait: bool = True
+    _late: bool = False
     _news: News = field(default_factory=News)
     _pending: Future[Schedule] | None = None
     _due_ns: int = 0
@@ -77,31 +81,38 @@ class Desk:
         """Give what is in force; wait for a plan that is due."""
         news = self._news
         if news.events:
-            news = News(news.orders, news.schedule, news.forecast, news.grid_state, news.off)
+            news = replace(news, events=())
         if self._changes_ns and now_ns >= self._changes_ns[-1]:
             while self._changes_ns and now_ns >= self._changes_ns[-1]:
                 self._changes_ns.pop()
             acts = now_ns + self.dt_ns
             now = tuple(o for o in self.orders if o.from_ns <= acts and o.until_ns > now_ns)
-            news = News(now, news.schedule, news.forecast, news.grid_state, news.off)
+            news = replace(news, orders=now)
         if self._pending is not None and now_ns >= self._due_ns:
-            news = self._collect(now_ns, news, self._pending)
+            if self.wait or self._pending.done():
+                news = self._collect(now_ns, news, self._pending)
+            elif not self._late:
+                self._late = True
+                event = Event(
+                    now_ns, "planner", "late", f"the plan due at {iso(self._due_ns)} is not ready; the last one holds on"
+                )
+                news = replace(news, events=(event,))
         self._news = news
         return news
 
     def _collect(self, now_ns: int, news: News, pending: Future[Schedule]) -> News:
         """Take the plan that is due; one that failed leaves the last plan in force and says so."""
-        self._pending = None
+        self._pending, self._late = None, False
         try:
             schedule = pending.result()
         except SolveError as error:
             event = Event(now_ns, "planner", "alarm", f"no new plan: {error}")
-            return News(news.orders, news.schedule, news.forecast, news.grid_state, news.off, (event,))
+            return replace(news, events=(event,))
         cost = "" if schedule.cost_eur != schedule.cost_eur else f", {schedule.cost_eur:.2f} EUR"
         until = iso(schedule.start_ns + schedule.step_ns * len(schedule.p_mw))
         event = Event(now_ns, "planner", "plan", f"a new plan holds until {until}{cost}", value=schedule.cost_eur)
         more: tuple[Event, ...] = getattr(schedule, "events", ())
-        return News(news.orders, schedule, news.forecast, news.grid_state, news.off, (event, *more))
+        return replace(news, schedule=schedule, events=(event, *more))
 
     def note(self, now_ns: int, seen: Seen) -> None:
         """Freeze a frame and begin a plan if it is time."""

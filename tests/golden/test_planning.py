@@ -186,3 +186,26 @@ def test_a_plan_that_fails_leaves_the_last_one_and_says_so(plain: Kept) -> None:
     assert kept.records[-1].seen.news.schedule is kept.records[due - 1].seen.news.schedule
     same = [np.array_equal(*(x.records[k].decision.asked.setpoints.block for x in (kept, plain))) for k in range(due)]
     assert all(same)
+
+
+def test_on_the_wall_clock_a_missing_plan_is_late_and_enters_when_it_is_there() -> None:
+    """Nobody waits there: one event says so, and the plan enters at the first tick that finds it done."""
+
+    def prepare(system: System) -> Callable[[int], None]:
+        executor = AfterTicks(BUDGET_TICKS + 3)
+        if system.desk.executor is not None:
+            system.desk.executor.shutdown()
+        system.desk.executor, system.desk.wait = executor, False
+
+        def after(k: int) -> None:
+            executor.after(k)
+            if k + 1 >= BUDGET_TICKS + 3 and executor.held[0][1].is_set():
+                executor.futures[0].result(timeout=60)
+
+        return after
+
+    kept = watch(OVERRIDES, "direct", prepare)
+    time_ns = kept.system.plant.time_ns
+    assert kept.events("late")[0] == time_ns[BUDGET_TICKS]
+    assert kept.entered[0] == BUDGET_TICKS + 3
+    assert len(kept.events("late")) == len(FRAMES)
