@@ -18,13 +18,15 @@ MOST_RESOURCES = 5
 def bus_chart(diagram: Diagram, bus: int, k: int) -> go.Figure:
     """Draw one bus over all steps, with a line at step ``k``."""
     view = diagram.view
+    if not view.rows:
+        return go.Figure(layout=style.nothing_yet())
     merged = max(1, -(-view.rows // MOST_POINTS))
     time_ns = view.time_ns[: view.rows : merged]
     x = clock.abscissae(time_ns, view.zone)
     domains = style.stacked([1, 1.25], 0.13)
     vm = view.columns("buses/vm_pu", np.array([bus]))[:, 0]
     traces = [_trace(x, thin(vm, merged), "voltage", "pu", 4, style.STEEL, "y", "linear")]
-    shapes = [cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)] if view.rows else []
+    shapes = [cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)]
     limits = [limit for limit in (view.limit("vm_low_pu", 0.9), view.limit("vm_high_pu", 1.1)) if style.near(vm, limit)]
     shapes += [style.limit_line(limit, "y") for limit in limits]
     lines = _powers(diagram, bus)

@@ -112,6 +112,8 @@ class Chart:
 
     def figure(self, curves: Curves, zone: str) -> go.Figure:
         """Put the panels together."""
+        if not self.x:
+            return go.Figure(layout=style.nothing_yet())
         domains = style.stacked(HEIGHTS, 0.042)
         axes: dict[str, Any] = {}
         words = []

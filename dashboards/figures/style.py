@@ -109,3 +109,9 @@ def note(text: str, domain: tuple[float, float]) -> dict[str, Any]:
         "text": text, "x": 0.5, "y": sum(domain) / 2, "xref": "paper", "yref": "paper", "showarrow": False,
         "font": {"size": 12, "color": MUTED},
     }  # fmt: skip
+
+
+def nothing_yet() -> dict[str, Any]:
+    """Layout of a chart before the first step: axes without any value have no scale to draw."""
+    hidden = {"visible": False}
+    return layout(xaxis=hidden, yaxis=hidden, annotations=[note("no step yet", (0.0, 1.0))])
