@@ -328,7 +328,7 @@ def _axes(system: System) -> list[Axis]:
             "branches", "branch", branch_id,
             {
                 "kind": np.array(BRANCH_KINDS)[net.branch_kind], "name": np.array(net.branch_name),
-                "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus, "closed": net.branch_on.astype(np.uint8),
+                "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus, "closed": net.branch_closed.astype(np.uint8),
             },
         ),
     ]  # fmt: skip

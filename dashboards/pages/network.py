@@ -95,7 +95,7 @@ def _legend(diagram: Diagram) -> Component:
             html.Span("┄┄", className="name", style={"color": OPEN_COLOR}),
             html.Span("open", className="bound"),
             html.Span("⊗ ╌╌", className="name", style={"color": UNKNOWN_COLOR}),
-            html.Span("not known: off, or not solved", className="bound"),
+            html.Span("unknown", className="bound"),
         ],
         className="legend",
     )

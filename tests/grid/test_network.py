@@ -187,3 +187,12 @@ def test_simbench_storage_rating_and_sign() -> None:
     assert np.all(storages.p_set_mw > 0)  # SimBench states discharging; factor x rating is an injection
     assert np.all((storages.efficiency > 0.5) & (storages.efficiency <= 1))
     assert storages.profile[0].startswith("Storage_")
+
+
+def test_an_open_ring_has_branches_that_are_not_closed() -> None:
+    """SimBench runs its rings open by a switch at one end of a line: the line is energised and connects nothing."""
+    network = load_network("simbench:1-MV-comm--0-sw")
+    open_ones = ~network.branch_closed
+    assert 0 < open_ones.sum() < 20
+    assert (network.branch_on & open_ones).any()
+    assert load_network("pandapower:case14").branch_closed.all()

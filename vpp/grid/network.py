@@ -123,6 +123,14 @@ class Network:
         """Mask (n_branch,) of the branches that are energised."""
         return (self.branch_from_node >= 0) & (self.branch_to_node >= 0)
 
+    @property
+    def branch_closed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Mask (n_branch,) of the branches that connect their two buses: energised, and open at neither end."""
+        closed = self.branch_on.copy()
+        for bus, node in ((self.branch_from_bus, self.branch_from_node), (self.branch_to_bus, self.branch_to_node)):
+            closed &= (bus < 0) | (self.node_of_bus[bus] == node)  # an open end has an inner node of its own
+        return closed
+
     def bus_position(self, bus_id: int) -> int:
         """Find the position of a bus by the id it has in its source; KeyError where there is none."""
         found = np.flatnonzero(self.bus_id == bus_id)
