@@ -16,8 +16,8 @@ from vpp.grid.powerflow.tree import TreeSweep
 from vpp.kernel.errors import Diverged, NetworkError
 from vpp.testing.powerflow import PUBLIC, PowerFlowSuite, reference
 
-RADIAL = ("handmade:radial", *PUBLIC[:6])
-MESHED = ("handmade:meshed", *PUBLIC[6:])
+RADIAL = ("handmade:radial", *PUBLIC[:7])
+MESHED = ("handmade:meshed", *PUBLIC[7:])
 LARGE = "simbench:1-MVLV-urban-all-1-sw"
 
 
@@ -54,10 +54,10 @@ class TestLightSim2Grid(Suite):
 
 
 class TestPandaPower(Suite):
-    """The reference engine: a choice, for time."""
+    """The reference engine: eight of them, for time."""
 
     __test__ = True
-    specs: ClassVar = ("handmade:radial", "handmade:meshed", "pandapower:case33bw", "pandapower:cigre_lv", "pandapower:case14")
+    specs: ClassVar = (*RADIAL[:4], "handmade:meshed", "pandapower:case9", "pandapower:case14", "pandapower:case30")
     batch_steps: ClassVar = 3
 
     def make(self, network: Network) -> PowerFlow:

@@ -27,6 +27,7 @@ PUBLIC = (
     "pandapower:cigre_lv",
     "simbench:1-LV-rural1--0-sw",
     "simbench:1-LV-semiurb4--0-sw",
+    "simbench:1-LV-urban6--0-sw",
     "simbench:1-MV-urban--0-sw",
     "pandapower:case9",
     "pandapower:case14",
