@@ -54,9 +54,14 @@ def test_single_resources_are_drawn_when_chosen(view: RunView) -> None:
     assert named(draw(view, ("battery-5",)), "SoC of battery-5").y[0] == pytest.approx(30.0)
 
 
-def test_an_empty_panel_says_so(tmp_path) -> None:
+def test_an_empty_panel_says_so(view: RunView, tmp_path) -> None:
+    found = curves(view, [])
+    for name in ("price_import_eur_per_mwh", "price_export_eur_per_mwh", "exchange_q_mvar"):
+        found.system[name] = np.full_like(found.system[name], np.nan)
+    figure = overview(found, view.zone, (0.9, 1.1))
+    assert [word.text for word in figure.layout.annotations].count("nothing recorded") == 2
     figure = draw(RunView(Small().write(tmp_path / "run", rows=0)))
-    assert [word.text for word in figure.layout.annotations].count("nothing recorded") == 6
+    assert [word.text for word in figure.layout.annotations] == ["no step yet"]
 
 
 def test_time_is_local(view: RunView) -> None:
