@@ -19,6 +19,7 @@ from controllers import GUARDS, PROPOSERS
 from twin.devices.inverter import Inverters, advance, curves
 from twin.fleet import FleetModel
 from twin.spec import FleetSpec, ProfileTable
+from vpp.kernel.envelope import OWNERS, Envelope
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Capability, Fleet, Terminals
 from vpp.kernel.grid_points import GridPoints, PointLayout
 from vpp.kernel.groups import Groups
@@ -121,12 +122,9 @@ def main() -> int:
     stepped = median_us(step_devices)
     copy = (before + median_us(lambda: np.copyto(target, source), 201)) / 2
     whole = decision + stepped
-    parts = {}
-    for controller in chain.controllers:
-        others = [c for c in chain.controllers if c is not controller]
-        keep = set(map(id, others))
-        less = Chain(fleet, [c for c in chain.proposers if id(c) in keep], [c for c in chain.guards if id(c) in keep], DT_NS)
-        parts[controller.name] = max(decision - median_us(lambda less=less: decide(NOW_NS, seen, less)), 0.0)
+    allowed = Envelope.full(fleet, NOW_NS, DT_NS, seen, chain.hold_ns)
+    allowed.speaker = len(OWNERS)
+    parts = {c.name: median_us(lambda c=c: c.step(NOW_NS, seen, allowed)) for c in chain.controllers}
     bare = Chain(fleet, [], [], DT_NS)
     parts["open and resolve"] = median_us(lambda: decide(NOW_NS, seen, bare))
     show(

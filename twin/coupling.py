@@ -28,7 +28,7 @@ from vpp.grid.powerflow.port import PowerFlow
 from vpp.grid.powerflow.tree import TreeSweep
 from vpp.kernel.signals import BoolArray, FloatArray, Int32Array
 
-TOLERANCE_PU = 1e-8
+TOLERANCE_PU = 3e-8
 TOLERANCE_POWER = 5e-7
 MAX_ITERATIONS = 2000
 
