@@ -151,3 +151,16 @@ def test_replay_decides_as_recorded(wiring: str, runs: dict[str, RunResult]) -> 
 def test_replay_with_a_changed_controller_differs(controller: str, runs: dict[str, RunResult]) -> None:
     """Orders and plans are part of what was seen; a guard's own limit is not."""
     assert replay(runs["direct"].path, build(load(CASE, (MOVED[controller],))).chain) != runs["direct"].decision_hash
+
+
+def test_without_controllers_nothing_is_asked_in_any_wiring(tmp_path: Path) -> None:
+    """An uncontrolled run: the devices' own curves only, and no simulator that stands for controllers."""
+    nobody = ("control.proposers=[]", "control.guards=[]", "planner=null", "orders=[]")
+    results = {wiring: run(tmp_path / wiring, wiring, nobody) for wiring in WIRINGS}
+    first = results["direct"]
+    assert {result.decision_hash for result in results.values()} == {first.decision_hash}
+    assert chunks(results["mosaik"]) == chunks(results["far"]) == chunks(first)
+    opened = first.open()
+    assert np.all(opened["resources/asked_p_mw"].values == 0.0)
+    assert np.all(causes(first) == "nobody")
+    assert float(opened["system/curtailed_mw"].max()) == 0.0
