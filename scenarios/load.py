@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from scenarios.library import find
 
 if TYPE_CHECKING:
-    from scenarios.schema import Scenario
+    from scenarios.runnable import RunnableScenario
 
 
-def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> RunnableScenario:
     """Read a scenario.
 
     Args:
@@ -23,9 +23,10 @@ def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     Raises:
         ScenarioError: with everything that is wrong, each finding with its file and line.
     """
+    from scenarios.runnable import RunnableScenario
     from scenarios.schema.reading import read_scenario
 
-    return read_scenario(find(str(path_or_name)), overrides)
+    return read_scenario(find(str(path_or_name)), overrides, RunnableScenario)
 
 
 def json_schema() -> dict[str, Any]:

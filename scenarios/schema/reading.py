@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,9 +17,11 @@ from scenarios.schema.series import read_csv, read_series
 from scenarios.schema.tree import SET, Tree, assign, merge, plain, read, walk
 from vpp.kernel.errors import Finding, ScenarioError
 
+AnyScenario = TypeVar("AnyScenario", bound=Scenario)
 
-def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
-    """Read a scenario file with what it extends; ScenarioError with every finding."""
+
+def read_scenario(path: Path, overrides: Sequence[str], kind: type[AnyScenario]) -> AnyScenario:
+    """Read a scenario file with what it extends, as this kind of scenario; ScenarioError with every finding."""
     findings: list[Finding] = []
     tree = _read(path, findings, ())
     if tree is None:
@@ -31,7 +33,7 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         tree = assign(tree, override, findings)
     tree = _absolute(tree, (), findings)
     try:
-        scenario = Scenario.model_validate(plain(tree))
+        scenario = kind.model_validate(plain(tree))
     except ValidationError as error:
         found = explain(error, tree, Scenario)
         if gaps:  # a file could not be read whole: what is missing may well stand there

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,10 +124,6 @@ class Scenario(Part):
             f"hash      {self.hash[:12]}, seed {self.seed}",
         )
         return "\n".join(lines)
-
-    def run(self, **options: Any) -> Any:
-        """Build and run it; ``options`` and what comes back are those of ``scenarios.build.run``."""
-        return importlib.import_module("scenarios.build").run(self, **options)
 
 
 def _loop(name: str, parents: dict[str, str]) -> list[str]:
