@@ -30,7 +30,7 @@ class Noise:
         self._worker: ThreadPoolExecutor | None = None
 
     def row(self) -> npt.NDArray[np.float32]:
-        """The next row; it holds until the next but one block begins."""
+        """The next row; it holds until the one after it is asked for."""
         if self._now is None or self._row == self._shape[0]:
             used = self._now[1] if self._now is not None else np.empty(self._shape, np.float32)
             self._now = self._ahead.result() if self._ahead is not None else self._draw(np.empty(self._shape, np.float32))

@@ -19,8 +19,8 @@ Pairs = tuple[tuple[Number, Hertz], ...]
 class Sensors(Part):
     """How measurements differ from the truth; the default is a perfect sensor."""
 
-    p_error: Ratio = Field(0.0, description="standard deviation of power, of the value [1]")
-    v_error: Ratio = Field(0.0, description="standard deviation of voltage, of the value [1]")
+    p_error: Ratio = Field(0.0, description="standard deviation of power, of the resource's rating [1]")
+    v_error: Ratio = Field(0.0, description="standard deviation of voltage [pu]")
     soc_error: Ratio = Field(0.0, description="standard deviation of the state of charge, absolute [1]")
     delay_s: Seconds = Field(0.0, description="age of what is seen [s], rounded to whole steps")
     loss: Fraction = Field(0.0, description="probability that a resource's telemetry is lost in a step [1]")
