@@ -124,7 +124,12 @@ class Control(Part):
     )
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
-        """Voltage thresholds do not cross."""
+        """Nobody speaks twice, and voltage thresholds do not cross."""
+        for key, chain in (("proposers", self.proposers), ("guards", self.guards)):
+            names = [f"{c.use} of {c.group}" if isinstance(c, PccGuard) else c.use for c in chain]
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    yield (key, i, "use"), f"{name} is there already"
         high = [g.vm_high_pu for g in self.guards if isinstance(g, OverVoltage)]
         for i, guard in enumerate(self.guards):
             if isinstance(guard, UnderVoltage) and high and guard.vm_low_pu >= min(high):

@@ -44,6 +44,7 @@ BAD = {
     "curve upside down": (HEAD + BATTERY % "volt_var: {v_pu: [0.9, 1, 1, 1.1], q_pu: [-1, 0, 0, 1]}", 5, "fleet.0.volt_var.q_pu", "wrong sign"),
     "curve too short": (HEAD + BATTERY % "volt_watt: {v_pu: [1.1]}", 5, "fleet.0.volt_watt.v_pu.1", "a value is missing"),
     "curve of the wrong shape": (HEAD + BATTERY % "volt_var: 3", 5, "fleet.0.volt_var", "must be a text or a mapping"),
+    "same guard twice": (GOOD + "control: {guards: [{use: soc}, {use: soc}]}\n", GOOD.count("\n") + 1, "control.guards.1.use", "soc is there already"),
     "same id twice": (HEAD + "fleet:\n  - {id: a, kind: load, at: loads}\n  - {id: a, kind: load, at: loads}\n", 6, "fleet.1.id", "'a' is there already"),
     "empty fleet": (HEAD + "fleet: []\n", 4, "fleet", "at least one entry"),
     "unknown parent": (HEAD + HOUSE + "groups:\n  - {name: a, parent: pc}\n", 6, "groups.0.parent", "no group 'pc', did you mean 'pcc'?"),
