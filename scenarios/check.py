@@ -87,6 +87,9 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
         if size and not any(isinstance(e, kind) and e.p_mw is None and e.place == table for e in s.scenario.fleet):
             message = f"the network's {size} {table} take no part: no entry of kind {kind.__name__[:-5].lower()} is at {table}"
             yield s.scenario.finding(message, "fleet", severity="warning")
+    if size := len(s.network.gens.bus):
+        message = f"the network's {size} voltage-controlled generators run by themselves: no resources, in no energy sum"
+        yield s.scenario.finding(message, "network", severity="warning")
 
 
 def _buses(s: _Subject, buses: Iterable[int | str], at: Where) -> Iterator[Finding]:

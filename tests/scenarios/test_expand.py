@@ -151,6 +151,14 @@ def test_nothing_there(write: Write) -> None:
     assert "the network has no storages" in found.message
 
 
+def test_generators_of_the_network_are_said_to_run_by_themselves(write: Write) -> None:
+    meshed = network()
+    meshed.gens.bus = np.zeros(3, np.int32)
+    (found,) = check(scenario(write, PLAIN), meshed)
+    assert found.severity == "warning"
+    assert "3 voltage-controlled generators run by themselves" in found.message
+
+
 def test_limits_over_the_day(write: Write) -> None:
     factor = np.zeros((3, 35136))
     factor[0] = 0.5  # loads: 0.003 of 0.006 MW, and a constant one of 0.004 MW; the battery lends 0.005 MW
