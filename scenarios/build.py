@@ -13,14 +13,14 @@ import numpy as np
 
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
-from scenarios.check import check
 from scenarios.desk import Desk, Planning
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, forecaster, profiles_of
+from scenarios.fleet import fleet_spec, forecaster
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
+from scenarios.site import site_of
 from twin.coupling import Coupling
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
@@ -28,11 +28,10 @@ from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
 from twin.sensors import SensorErrors, Sensors
 from vpp import __version__
-from vpp.grid import load_network
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import Axis, RunWriter
-from vpp.kernel.errors import RunError, ScenarioError
+from vpp.kernel.errors import RunError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
@@ -101,12 +100,9 @@ def build(scenario: Scenario) -> System:
         NetworkError: the network cannot be had.
         Diverged: the network has no solution at the first step.
     """
-    network = load_network(scenario.network)
+    site = site_of(scenario)
+    network, year = site.network, site.profiles
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
-    year = profiles_of(scenario)
-    wrong = [finding for finding in check(scenario, network, year) if finding.severity == "error"]
-    if wrong:
-        raise ScenarioError(wrong)
     plan = expand(scenario, network, None if year is None else year.names)
     spec = fleet_spec(plan, network, year, time_ns)
     engine, reason = choose(network, scenario.engine)
@@ -185,9 +181,10 @@ def run(
     if progress is not None:
         recorder.progress = lambda done: progress(done, steps)
     writer = recorder.writer = open_writer(system, recorder, path, replace=replace)
+    journal = None
     try:
         if "seen" in scenario.record:
-            recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
+            journal = recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
         shares = simulate(system, recorder, wiring)
     except KeyboardInterrupt:
         writer.close("interrupted", **_results(recorder, None))
@@ -201,6 +198,8 @@ def run(
         raise
     finally:
         system.desk.close()
+        if journal is not None:
+            journal.close()
     results = _results(recorder, shares)
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest

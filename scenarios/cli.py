@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -55,13 +55,14 @@ def run(
     from scenarios.load import load
     from scenarios.report.progress import Watch
     from scenarios.report.terminal import print_findings, summary
+    from scenarios.site import site_of
 
     _hush()
     wanted = load(scenario, [*(overrides or ()), *([f"seed={seed}"] if seed is not None else [])])
     console = Console()
     try:
         with Watch(wanted.name, quiet=quiet) as watch:
-            warnings = _checked(wanted)
+            warnings = site_of(wanted).warnings
             if warnings and not quiet:
                 print_findings(warnings)
             result = wanted.run(out=out, wiring=wiring.value, progress=watch)
@@ -88,20 +89,6 @@ def _hush() -> None:
 
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-
-
-def _checked(scenario: Scenario) -> list[Any]:
-    """Check a scenario in its network: warnings come back, errors are raised as ScenarioError."""
-    from scenarios.check import check
-    from vpp.grid import load_network, load_profiles
-    from vpp.kernel.errors import ScenarioError
-
-    source = scenario.profiles or scenario.network
-    profiles = load_profiles(source) if source.startswith("simbench:") else None
-    findings = check(scenario, load_network(scenario.network), profiles)
-    if any(f.severity == "error" for f in findings):
-        raise ScenarioError(findings)
-    return findings
 
 
 def _say_interrupted(scenario: Scenario, out: Path) -> None:
@@ -136,9 +123,10 @@ def check(scenario: ScenarioArgument, overrides: Overrides = None) -> None:
 
     from scenarios.load import load
     from scenarios.report.terminal import print_findings
+    from scenarios.site import site_of
 
     wanted = load(scenario, overrides or ())
-    warnings = _checked(wanted)
+    warnings = site_of(wanted).warnings
     console = Console()
     console.print(Text(wanted.describe()), soft_wrap=True)
     if warnings:

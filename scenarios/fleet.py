@@ -12,7 +12,7 @@ from scenarios.schema.series import read_series, series_at
 from scenarios.schema.time import profile_index
 from twin.devices.pv import available_mw
 from twin.spec import FleetSpec, ProfileTable
-from vpp.grid import Profiles, load_profiles
+from vpp.grid import Profiles
 from vpp.grid.network import Network
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Capability, Fleet, Terminals
 from vpp.kernel.groups import Groups
@@ -72,18 +72,6 @@ def fleet_spec(plan: FleetPlan, network: Network, year: Profiles | None, time_ns
     )  # fmt: skip
 
 
-def profiles_of(scenario: Scenario) -> Profiles | None:
-    """The profiles at hand: those of the network and of the network that the scenario names beside it."""
-    specs = [spec for spec in (scenario.network, scenario.profiles) if spec is not None and spec.startswith("simbench:")]
-    sets = [load_profiles(spec) for spec in specs]
-    if len(sets) < 2:
-        return sets[0] if sets else None
-    own, other = sets
-    new = [k for k, name in enumerate(other.names) if name not in own.names]
-    names = (*own.names, *(other.names[k] for k in new))
-    return Profiles(names, np.concatenate([own.factor, other.factor[new]]), own.start_ns, own.step_s)
-
-
 def profile_table(plan: FleetPlan, year: Profiles | None, time_ns: IntArray) -> ProfileTable:
     """The profiles that the fleet uses, one column each, in the order of ``plan.profile_names``.
 
@@ -117,6 +105,8 @@ def forecaster(scenario: Scenario, spec: FleetSpec, steps: int, step_ns: int) ->
     What no resource stands for, losses above all, is expected to stay as the PCC's meter showed it.
     """
     market, zone = scenario.market, scenario.time.zone
+    # A file of prices is read once, not once a plan.
+    buys, sells = (_prices(x) for x in ((market.import_eur_per_mwh, market.export_eur_per_mwh) if market else (0.0, 0.0)))
     kind = np.array(spec.fleet.kind)
     load, pv = kind == "load", kind == "pv"
 
@@ -127,12 +117,15 @@ def forecaster(scenario: Scenario, spec: FleetSpec, steps: int, step_ns: int) ->
         by_resource = np.concatenate([factor, ones], axis=1)[:, spec.profile_p]
         p_mw = np.where(load, -spec.p_rated_mw * by_resource, 0.0)
         p_mw = np.where(pv, available_mw(spec.p_rated_mw, spec.s_rated_mva, by_resource), p_mw)
-        nothing = np.zeros(steps)
-        buy = series_at(market.import_eur_per_mwh, time_ns, zone) if market else nothing
-        sell = series_at(market.export_eur_per_mwh, time_ns, zone) if market else nothing
+        buy, sell = series_at(buys, time_ns, zone), series_at(sells, time_ns, zone)
         return Forecast(start_ns, step_ns, p_mw, buy, sell, np.full(steps, _residual(seen)))
 
     return forecast
+
+
+def _prices(values: float | tuple[float, ...] | str) -> float | tuple[float, ...] | FloatArray:
+    """Prices as a scenario states them, a file's already read."""
+    return read_series(values) if isinstance(values, str) else values
 
 
 def _residual(seen: Seen) -> float:

@@ -61,6 +61,10 @@ class SeenJournal:
             },
         )
 
+    def close(self) -> None:
+        """Release the files; what is recorded stays."""
+        self._journal.close()
+
 
 def replay(path: Path, chain: Chain) -> str:
     """Decide again over a recorded run; returns the decision hash.

@@ -24,6 +24,8 @@ from vpp.kernel.tick import DecisionHash, Record
 Values = Callable[[Record, GridResult, Offer], npt.NDArray[Any]]
 QUALITIES: Final = tuple(quality.describe(q) for q in range(128))
 
+_D_P, _O_MAX = Delivered.p_mw.row, Offer.p_avail_max_mw.row
+
 # Rows of the sums over a run, in the order in which `_account` fills them.
 SUMS: Final = (
     "energy_import_mwh", "energy_export_mwh", "energy_generated_mwh", "energy_consumed_mwh", "losses_mwh", "curtailed_mwh",
@@ -212,12 +214,12 @@ def _account(
     generated = consumed = curtailed = total = 0.0
     not_good = 0
     for i in range(control.size):
-        p = delivered[0, i]
+        p = delivered[_D_P, i]
         total += p
         generated += max(p, 0.0)
         consumed += max(-p, 0.0)
         if control[i] == CONTROL_LIMIT:
-            curtailed += max(offer[4, i] - p, 0.0)
+            curtailed += max(offer[_O_MAX, i] - p, 0.0)
         not_good += seen[i] != 0
     if converged:
         sums[0] += max(-exchange.real, 0.0) * hours

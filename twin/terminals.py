@@ -65,15 +65,6 @@ def add_lanes(first: int, place: Int32Array, now: FloatArray, p_node: FloatArray
 
 
 @njit(cache=True, nogil=True)
-def lane_voltages(v_re: FloatArray, v_im: FloatArray, place: Int32Array, block: FloatArray) -> None:
-    """Voltage at each lane; a cold start (no voltage yet) and a dead node count as nominal."""
-    for j in range(place.size):
-        k = place[j]
-        v = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k]) if k >= 0 else 0.0
-        block[VM, j] = v if v > 0.0 else 1.0
-
-
-@njit(cache=True, nogil=True)
 def look(
     small_steps: bool, sets: int, start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray,
     lane_spot: Int32Array, spot_place: Int32Array, v_re: FloatArray, v_im: FloatArray, spot: FloatArray, now: FloatArray,

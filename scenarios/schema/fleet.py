@@ -25,7 +25,6 @@ from scenarios.schema.units import (
     by_shape,
 )
 
-PLACES = ("loads", "sgens", "storages", "buses", "lv_buses", "mv_buses")
 PlaceName = Literal["loads", "sgens", "storages", "buses", "lv_buses", "mv_buses"]
 
 

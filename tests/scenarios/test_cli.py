@@ -218,3 +218,19 @@ def test_an_extra_that_is_missing_is_named(
     monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
     assert vpp("dash", done) == 1
     assert "pip install 'vpp-core[dashboard]'" in capsys.readouterr().err
+
+
+def test_profiles_of_the_network_and_of_another_one_serve_together(tmp_path: Path) -> None:
+    """The command line and the build go by one rule: what runs from Python is not refused here."""
+    file = tmp_path / "both.yaml"
+    file.write_text(
+        "# Loads with their own network's profiles beside PV with another's.\n"
+        "network: simbench:1-MV-urban--0-sw\n"
+        "profiles: simbench:1-LV-urban6--0-sw\n"
+        "time: {start: 2016-06-21, steps: 2, zone: Europe/Berlin}\n"
+        "fleet:\n"
+        "  - {id: load, kind: load, at: loads}\n"
+        "  - {id: pv, kind: pv, at: {sample: 5, of: loads}, p_mw: 0.1, profile: PV8}\n"
+    )
+    assert vpp("check", file) == 0
+    assert scenarios.build.build(load(file)).plan.n == 144

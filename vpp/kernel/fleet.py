@@ -13,7 +13,6 @@ from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
 CONTROL_NONE: Final = 0
 CONTROL_LIMIT: Final = 1
 CONTROL_FOLLOW: Final = 2
-CONTROLS: Final = ("none", "limit", "follow")
 
 
 @dataclass(frozen=True, slots=True)
