@@ -18,7 +18,8 @@ from _common import median_us, show
 from controllers import GUARDS, PROPOSERS
 from twin.devices.inverter import Inverters, advance, curves
 from twin.fleet import FleetModel
-from twin.spec import FleetSpec, ProfileTable
+from twin.series import ProfileTable
+from twin.spec import FleetSpec
 from vpp.kernel.envelope import OWNERS, Envelope
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Capability, Fleet, Terminals
 from vpp.kernel.grid_points import GridPoints, PointLayout

@@ -15,7 +15,7 @@ from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
 from scenarios.desk import Desk, Planning
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, forecaster
+from scenarios.fleet import fleet_spec, flexibility, forecaster
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
@@ -27,7 +27,9 @@ from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
 from twin.sensors import SensorErrors, Sensors
+from twin.series import Surroundings
 from vpp import __version__
+from vpp.grid import Profiles
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import Axis, RunWriter
@@ -104,7 +106,7 @@ def build(scenario: Scenario) -> System:
     network, year = site.network, site.profiles
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = expand(scenario, network, None if year is None else year.names)
-    spec = fleet_spec(plan, network, year, time_ns)
+    spec = fleet_spec(plan, network, surroundings(scenario, year))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec)
     s = scenario.sensors
@@ -128,6 +130,14 @@ def build(scenario: Scenario) -> System:
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
 
 
+def surroundings(scenario: Scenario, profiles: Profiles | None) -> Surroundings:
+    """What the fleet follows over time: the run's steps, and as many behind them as a plan can look ahead."""
+    t, p = scenario.time, scenario.planner
+    ahead_ns = 0 if p is None else round((p.horizon_h * 3600 + p.budget_s) * 1e9) + t.step_ns
+    steps = t.n_steps + -(-ahead_ns // t.step_ns)
+    return Surroundings(t.start_ns + t.step_ns * np.arange(steps, dtype=np.int64), t.step_s, profiles)
+
+
 def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> Desk:
     """Scripted orders and the planner."""
     orders = []
@@ -148,6 +158,7 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
             round(p.budget_s * 1e9),
             {g.group: g.import_mw for g in guards if g.import_mw is not None},
             {g.group: g.export_mw for g in guards if g.export_mw is not None},
+            flexibility(plant.devices.spec, scenario.time.start_ns),
         )
     return Desk(plant.fleet, orders, planning, dt_ns)
 

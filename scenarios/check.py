@@ -16,11 +16,13 @@ import numpy.typing as npt
 from scenarios.expand import LV_KV, FleetPlan, assign_groups, bus_positions, expand, known_profiles, members_of
 from scenarios.near import did_you_mean
 from scenarios.schema.control import OverVoltage, PccGuard
-from scenarios.schema.fleet import AtBuses, AtSample, BatteryEntry, LoadEntry, PvEntry
-from scenarios.schema.series import series_at
-from scenarios.schema.time import profile_index
-from scenarios.schema.units import Where
+from twin.devices import DEVICES
+from twin.devices.entry import AtBuses, AtSample
+from twin.series import FileProfile, NetworkProfile, Surroundings
+from vpp.fields import Where
+from vpp.grid.profiles import profile_index
 from vpp.kernel.errors import Finding
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.kernel.time import to_datetime
 
@@ -79,13 +81,13 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
             yield from _buses(s, where.buses if isinstance(where, AtBuses) else where, at)
         elif not np.any(s.plan.entry == i):
             yield s.scenario.finding(f"the network has no {where}", *place, value=where)
-        if isinstance(entry, LoadEntry | PvEntry):
-            yield from _profile(s, i, entry)
+        yield from _profile(s, i, getattr(entry, "profile", None))
         yield from _sizes(s, i)
-    for table, kind in (("loads", LoadEntry), ("sgens", PvEntry), ("storages", BatteryEntry)):
+    for table in ("loads", "sgens", "storages"):
         size = len(getattr(s.network, table).bus)
-        if size and not any(isinstance(e, kind) and e.p_mw is None and e.place == table for e in s.scenario.fleet):
-            message = f"the network's {size} {table} take no part: no entry of kind {kind.__name__[:-5].lower()} is at {table}"
+        kinds = [kind for kind, model in DEVICES.items() if model.entry.native == table]
+        if size and not any(e.kind in kinds and e.p_mw is None and e.place == table for e in s.scenario.fleet):
+            message = f"the network's {size} {table} take no part: no entry of kind {' or '.join(kinds)} is at {table}"
             yield s.scenario.finding(message, "fleet", severity="warning")
     if size := len(s.network.gens.bus):
         message = f"the network's {size} voltage-controlled generators run by themselves: no resources, in no energy sum"
@@ -103,16 +105,16 @@ def _buses(s: _Subject, buses: Iterable[int | str], at: Where) -> Iterator[Findi
             yield s.scenario.finding(f"bus {bus!r} is not energised", *at, j, value=str(bus), severity="warning")
 
 
-def _profile(s: _Subject, i: int, entry: LoadEntry | PvEntry) -> Iterator[Finding]:
+def _profile(s: _Subject, i: int, stated: str | None) -> Iterator[Finding]:
     """A profile that is not at hand."""
     used = np.concatenate([s.plan.profile_p[s.plan.entry == i], s.plan.profile_q[s.plan.entry == i]])
-    names = [s.plan.profile_names[k] for k in np.unique(used[used >= 0])]
-    missing = [name for name in names if not name.startswith("file:") and name not in s.known]
+    sources = [s.plan.sources[k] for k in np.unique(used[used >= 0])]
+    missing = [source.name for source in sources if isinstance(source, NetworkProfile) and source.name not in s.known]
     if not missing:
         return
-    load = isinstance(entry, LoadEntry)
+    load = missing[0].endswith(("_pload", "_qload"))
     bare = sorted({k.removesuffix("_pload") for k in s.known if k.endswith("_pload") == load and not k.endswith("_qload")})
-    name = entry.profile or missing[0].removesuffix("_pload").removesuffix("_qload")
+    name = stated or missing[0].removesuffix("_pload").removesuffix("_qload")
     hint = did_you_mean(name, bare) or "; name one, a file:<csv>, or a SimBench network under profiles"
     yield s.scenario.finding(f"no profile {name!r} is at hand{hint}", "fleet", i, "profile", value=name)
 
@@ -207,29 +209,31 @@ def _moment(s: _Subject, floor: FloatArray, limit: float) -> str:
 
 def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest injection that a group can be brought to in each step, (T,); by ratings the worst, (1,)."""
-    kind, p = np.array(s.plan.kind), s.plan.p_mw
-    load, pv = inside & (kind == "load"), inside & (kind == "pv")
-    battery = float(np.sum(p[inside & (kind == "battery") & s.plan.controllable]))
-    free, fixed = pv & s.plan.controllable, pv & ~s.plan.controllable
+    plan = s.plan
+    led = inside & (plan.control == CONTROL_FOLLOW)
+    low, high = float(plan.p_min_mw[led].sum()), float(plan.p_max_mw[led].sum())
+    fixed, free = inside & (plan.control == CONTROL_NONE), inside & (plan.control == CONTROL_LIMIT)
     if s.profiles is None:
-        return np.array([np.sum(p[fixed]) - battery]), np.array([battery - np.sum(p[load])])
+        gives, takes = fixed & (plan.sign > 0), fixed & (plan.sign < 0)
+        return np.array([low + np.sum(plan.p_mw[gives])]), np.array([high - np.sum(plan.p_mw[takes])])
     times = s.scenario.time.step_times_ns
-    demand, must, may = (_sum(s, mask, times) for mask in (load, fixed, free))
-    return must - demand - battery, must + may - demand + battery
+    must, may = _sum(s, fixed, times), _sum(s, free, times)
+    return must + low + np.minimum(may, 0.0), must + high + np.maximum(may, 0.0)
 
 
 def _sum(s: _Subject, mask: BoolArray, times_ns: IntArray) -> FloatArray:
-    """Power of some resources by their profiles, (T,), a magnitude."""
+    """Injection of some resources by their profiles, (T,); what follows the weather counts as nothing."""
     assert s.profiles is not None
     plan = s.plan
-    weight = np.bincount(plan.profile_p[mask] + 1, weights=plan.p_mw[mask], minlength=len(plan.profile_names) + 1)
+    rating = plan.sign[mask] * plan.p_mw[mask]
+    weight = np.bincount(plan.profile_p[mask] + 1, weights=rating, minlength=len(plan.sources) + 1)
     total = np.full(len(times_ns), weight[0])
     column = profile_index(times_ns)
     row = {name: k for k, name in enumerate(s.profiles.names)}
     for k in np.flatnonzero(weight[1:]):
-        name = plan.profile_names[k]
-        if name.startswith("file:"):
-            total += weight[k + 1] * series_at(name, times_ns, s.scenario.time.zone)
-        elif name in row:
-            total += weight[k + 1] * s.profiles.factor[row[name]][column]
+        source = plan.sources[k]
+        if isinstance(source, FileProfile):
+            total += weight[k + 1] * source.values(Surroundings(times_ns, s.scenario.time.step_s))[column]
+        elif source.name in row:
+            total += weight[k + 1] * s.profiles.factor[row[source.name]][column]
     return total

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from vpp.kernel.errors import SolveError
 from vpp.kernel.fleet import Fleet
+from vpp.kernel.flex import Flex
 from vpp.kernel.orders import Order
 from vpp.kernel.ports import Frame, Planner
 from vpp.kernel.schedule import Forecast, Schedule
@@ -32,6 +33,7 @@ class Planning:
         at_ns: ascending times at which a plan is begun (at the first tick from then on).
         budget_ns: a plan is in force this long after its frame.
         import_mw, export_mw: limits by group name.
+        flex: gives the fleet's flexibility over a forecast's horizon, None: by the ratings.
     """
 
     planner: Planner
@@ -40,6 +42,7 @@ class Planning:
     budget_ns: int
     import_mw: Mapping[str, float]
     export_mw: Mapping[str, float]
+    flex: Callable[[Forecast, Seen], Flex] | None = None
 
 
 @dataclass(slots=True)
@@ -122,9 +125,10 @@ class Desk:
         while self._next_plan < len(p.at_ns) and now_ns >= p.at_ns[self._next_plan]:
             self._next_plan += 1
         self._due_ns = max(now_ns + p.budget_ns, now_ns + self.dt_ns)
-        frame = Frame(
-            now_ns, self._due_ns, self.fleet, seen.telemetry.copy(), p.forecast(self._due_ns, seen), p.import_mw, p.export_mw
-        )
+        forecast = p.forecast(self._due_ns, seen)
+        flex = p.flex(forecast, seen) if p.flex is not None else None
+        telemetry = seen.telemetry.copy()
+        frame = Frame(now_ns, self._due_ns, self.fleet, telemetry, forecast, p.import_mw, p.export_mw, flex)
         if self.executor is None:
             raise RuntimeError("planning needs an executor")
         self._pending = self.executor.submit(p.planner.plan, frame)

@@ -6,17 +6,19 @@ Deterministic: what is drawn depends on the scenario's seed and the entry's id, 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from scenarios.schema.curves import VOLT_VAR, VOLT_WATT, VoltVar, VoltWatt
-from scenarios.schema.fleet import AtBuses, AtSample, BatteryEntry, Group, Inverter, LoadEntry, PvEntry
+from scenarios.schema.fleet import Group
+from twin.devices.entry import AtBuses, AtSample, Columns, Entry, Places
+from twin.series import Source, ordered
+from vpp.kernel.fleet import CONTROL_NONE
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
@@ -26,26 +28,26 @@ if TYPE_CHECKING:
 
 LV_KV, MV_KV = 1.0, 60.0
 _PV_PROFILES = tuple(f"PV{i}" for i in range(1, 9))
-AnyEntry = LoadEntry | PvEntry | BatteryEntry
+# Columns of every resource that are plain numbers, one array each.
+_NUMBERS = (
+    "p_mw", "q_mvar", "s_mva", "sign", "control", "p_min_mw", "p_max_mw", "p_safe_mw", "ramp_mw_per_s", "p_step_mw", "p_gap_mw",
+    "e_mwh", "soc", "soc_min", "soc_max", "eff_charge", "eff_discharge", "capability",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """The resources of a scenario as columns of length n. Ratings are magnitudes, reactive power is injection.
+    """The resources of a scenario as columns of length n.
 
     Attributes:
-        id, kind: names, and "load", "pv" or "battery".
+        id, kind: names, and the kind of device.
         entry: index of the fleet entry each comes from.
         bus: position of its bus in the network.
-        p_mw: rated active power, a magnitude.
-        q_mvar: reactive power at rating, injection positive; of loads only.
-        s_mva: nameplate apparent power.
-        e_mwh, soc, soc_min, soc_max, eff_charge, eff_discharge: storage; 0, 0, 0, 1, 1, 1 where there is none.
-        ramp_mw_per_s: fastest change that may be asked for, inf where none is stated.
-        controllable: whether controllers may act on it.
-        profile_p, profile_q: index into ``profile_names`` of the factor of p_mw and q_mvar, -1: constant.
-        profile_names: columns of a network's profiles ("H0-A_pload", "PV3"), or "file:<csv>".
+        p_mw … capability: as in `Columns`.
+        profile_p, profile_q: index into ``sources`` of the factor of p_mw and q_mvar, -1: constant.
+        sources: what the resources follow over time.
         settings: curves of the inverters.
+        own: by kind, the parameters and events that only its model knows.
         group_of: innermost group of each.
         group_names, group_parent: the forest, outer groups first; index 0 is "pcc" with parent -1.
     """
@@ -57,21 +59,39 @@ class FleetPlan:
     p_mw: FloatArray
     q_mvar: FloatArray
     s_mva: FloatArray
+    sign: FloatArray
+    control: IntArray
+    p_min_mw: FloatArray
+    p_max_mw: FloatArray
+    p_safe_mw: FloatArray
+    ramp_mw_per_s: FloatArray
+    p_step_mw: FloatArray
+    p_gap_mw: FloatArray
     e_mwh: FloatArray
     soc: FloatArray
     soc_min: FloatArray
     soc_max: FloatArray
     eff_charge: FloatArray
     eff_discharge: FloatArray
-    ramp_mw_per_s: FloatArray
-    controllable: BoolArray
+    capability: IntArray
     profile_p: IntArray
     profile_q: IntArray
-    profile_names: tuple[str, ...]
+    sources: tuple[Source, ...]
     settings: Settings
+    own: Mapping[str, Mapping[str, npt.NDArray[Any]]]
     group_of: IntArray
     group_names: tuple[str, ...]
     group_parent: IntArray
+
+    @property
+    def controllable(self) -> BoolArray:
+        """Mask of the resources that controllers may act on."""
+        return np.asarray(self.control != CONTROL_NONE)
+
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        """Names of the sources."""
+        return tuple(source.name for source in self.sources)
 
     @property
     def n(self) -> int:
@@ -94,17 +114,6 @@ class FleetPlan:
         return self.inside(pattern) if pattern in self.group_names else matching(self.id, pattern)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The columns of one entry, each of length m; profile names are still texts."""
-
-    bus: IntArray
-    number: dict[str, FloatArray]
-    profile_p: list[str]
-    profile_q: list[str]
-    settings: FloatArray
-
-
 def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | None = None) -> FleetPlan:
     """Lay the fleet of a scenario out over a network.
 
@@ -112,36 +121,55 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
     ``profile_names`` are the profiles at hand; by default those that the network's own elements use.
     """
     known = known_profiles(network) if profile_names is None else profile_names
-    sources = tuple(sorted(p for p in known if p in _PV_PROFILES)) or _PV_PROFILES
-    parts = [_columns(entry, network, _generator(scenario.seed, entry.id), sources) for entry in scenario.fleet]
+    pv_profiles = tuple(sorted(p for p in known if p in _PV_PROFILES)) or _PV_PROFILES
+    places = [_places(entry, network, scenario, pv_profiles) for entry in scenario.fleet]
+    parts = [entry.lay_out(at) for entry, at in zip(scenario.fleet, places)]
     ids: list[str] = []
-    for entry, part in zip(scenario.fleet, parts):
-        width = len(str(len(part.bus)))
-        ids += [f"{entry.id}-{k:0{width}d}" for k in range(1, len(part.bus) + 1)]
-    count = [len(part.bus) for part in parts]
-    names = [name for part in parts for name in (*part.profile_p, *part.profile_q) if name]
-    profiles = tuple(sorted(set(names)))
-    row = {"": -1, **{name: i for i, name in enumerate(profiles)}}
-    bus = np.concatenate([part.bus for part in parts])
+    for entry, at in zip(scenario.fleet, places):
+        width = len(str(at.m))
+        ids += [f"{entry.id}-{k:0{width}d}" for k in range(1, at.m + 1)]
+    count = [at.m for at in places]
+    kinds = [entry.kind for entry in scenario.fleet]
+    sources = ordered({source for part in parts for series in part.series.values() for source in series if source is not None})
+    column: dict[Source | None, int] = {None: -1, **{source: i for i, source in enumerate(sources)}}
+    bus = np.concatenate([at.bus for at in places])
     entry_of = np.repeat(np.arange(len(parts)), count)
     group_names, group_parent = _forest(scenario.groups)
     group_of, _ = assign_groups(scenario, network, tuple(ids), entry_of, bus)
-    number = {key: np.concatenate([part.number[key] for part in parts]) for key in parts[0].number}
     return FleetPlan(
         id=tuple(ids),
-        kind=tuple(entry.kind for entry, n in zip(scenario.fleet, count) for _ in range(n)),
+        kind=tuple(np.repeat(kinds, count).tolist()),
         entry=entry_of,
         bus=bus,
-        controllable=np.repeat([entry.controllable for entry in scenario.fleet], count),
-        profile_p=np.array([row[name] for part in parts for name in part.profile_p], np.int64),
-        profile_q=np.array([row[name] for part in parts for name in part.profile_q], np.int64),
-        profile_names=profiles,
-        settings=Settings(np.concatenate([part.settings for part in parts], axis=1)),
+        profile_p=np.concatenate([_series(part, "p", column) for part in parts]),
+        profile_q=np.concatenate([_series(part, "q", column) for part in parts]),
+        sources=sources,
+        settings=Settings(np.concatenate([part.settings.block for part in parts], axis=1)),
+        own={kind: _own([p for p, k in zip(parts, kinds) if k == kind], column) for kind in dict.fromkeys(kinds)},
         group_of=group_of,
         group_names=group_names,
         group_parent=group_parent,
-        **number,
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS},
     )
+
+
+def _series(part: Columns, role: str, column: Mapping[Source | None, int]) -> IntArray:
+    """Column of each resource's source in a role, -1 where it has none."""
+    return np.array([column[source] for source in part.series.get(role, [None] * len(part.p_mw))], np.int64)
+
+
+def _own(parts: Sequence[Columns], column: Mapping[Source | None, int]) -> dict[str, npt.NDArray[Any]]:
+    """What only one kind's model knows, of all its entries: parameters, columns of its sources, events."""
+    names = dict.fromkeys(name for part in parts for name in part.own)
+    roles = dict.fromkeys(role for part in parts for role in part.series if role not in ("p", "q"))
+    tables = dict.fromkeys(name for part in parts for name in part.events)
+    first = np.cumsum([0, *(len(part.p_mw) for part in parts)])
+    own = {name: np.concatenate([part.own[name] for part in parts]) for name in names}
+    own |= {role: np.concatenate([_series(part, role, column) for part in parts]) for role in roles}
+    for name in tables:
+        shift = first if name == "device" else np.zeros_like(first)
+        own[name] = np.concatenate([part.events[name] + by for part, by in zip(parts, shift.tolist())])
+    return own
 
 
 def known_profiles(network: Network) -> tuple[str, ...]:
@@ -173,7 +201,20 @@ def _generator(seed: int, entry_id: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
-def _places(entry: AnyEntry, network: Network, random: np.random.Generator) -> tuple[IntArray, IntArray]:
+def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tuple[str, ...]) -> Places:
+    """Where an entry's resources stand, in the network and in its tables."""
+    random = _generator(scenario.seed, entry.id)
+    bus, row = _rows(entry, network, random)
+    native = bool(entry.native) and entry.place == entry.native
+    factor = entry.scale * random.uniform(1.0 - entry.spread, 1.0 + entry.spread, len(bus))
+    time = scenario.time
+    return Places(
+        bus, row, getattr(network, entry.native) if native else None, factor, np.zeros(len(bus), np.int64), random, pv_profiles,
+        time.step_times_ns, time.step_s, time.zone,
+    )  # fmt: skip
+
+
+def _rows(entry: Entry, network: Network, random: np.random.Generator) -> tuple[IntArray, IntArray]:
     """Bus position of each resource, and its row in the network's table of that place (-1 for a mere bus)."""
     where = entry.at.of if isinstance(entry.at, AtSample) else entry.at
     if isinstance(where, AtBuses | tuple):
@@ -193,89 +234,6 @@ def _places(entry: AnyEntry, network: Network, random: np.random.Generator) -> t
         drawn.sort()
         bus, row = bus[drawn], row[drawn]
     return bus, row
-
-
-def _columns(entry: AnyEntry, network: Network, random: np.random.Generator, sources: tuple[str, ...]) -> _Columns:
-    """Lay out one entry: where, then how large, then which profile."""
-    bus, row = _places(entry, network, random)
-    n = len(bus)
-    native = entry.place == entry.native
-    factor = entry.scale * random.uniform(1.0 - entry.spread, 1.0 + entry.spread, n)
-    zero, one = np.zeros(n), np.ones(n)
-    number = {
-        "q_mvar": zero, "e_mwh": zero, "soc": zero, "soc_min": zero, "soc_max": one,
-        "eff_charge": one, "eff_discharge": one, "ramp_mw_per_s": np.full(n, np.inf),
-    }  # fmt: skip
-    own = np.abs(getattr(network, entry.native).p_mw[row]) if native else zero
-    number["p_mw"] = factor * (own if entry.p_mw is None else entry.p_mw)
-    profile_p, profile_q = [""] * n, [""] * n
-    settings = Settings.full(n, 0.0)
-    if isinstance(entry, LoadEntry):
-        number["q_mvar"] = _load_q(entry, network, row, factor, number["p_mw"])
-        names = [network.loads.profile[i] for i in row] if native and entry.profile is None else [entry.profile or ""] * n
-        profile_p, profile_q = ([_load_profile(name, pq) for name in names] for pq in "pq")
-        number["s_mva"] = np.hypot(number["p_mw"], number["q_mvar"])
-    else:
-        number["s_mva"] = _nameplate(entry, network, row if native else None, factor, number["p_mw"])
-        _curves(entry, settings)
-        if entry.ramp_mw_per_s is not None:
-            number["ramp_mw_per_s"] = np.full(n, entry.ramp_mw_per_s)
-    if isinstance(entry, BatteryEntry):
-        number.update(_storage(entry, network, row if native else None, factor))
-    if isinstance(entry, PvEntry):
-        drawn = [sources[i] for i in random.integers(len(sources), size=n)]
-        names = [network.sgens.profile[i] for i in row] if entry.place == "sgens" else drawn
-        profile_p = names if entry.profile is None else [entry.profile] * n
-    return _Columns(bus, number, profile_p, profile_q, settings.block)
-
-
-def _load_q(entry: LoadEntry, network: Network, row: IntArray, factor: FloatArray, p_mw: FloatArray) -> FloatArray:
-    """Reactive power of loads at rating, injection: the network's own, or by power factor."""
-    if entry.p_mw is None:
-        return np.asarray(factor * network.loads.q_mvar[row])
-    return np.asarray(0.0 - p_mw * math.tan(math.acos(entry.power_factor)))
-
-
-def _load_profile(name: str, pq: str) -> str:
-    """Column of a load profile: SimBench keeps active and reactive power apart, a file serves both."""
-    return name if not name or name.startswith("file:") else f"{name}_{pq}load"
-
-
-def _nameplate(entry: Inverter, network: Network, row: IntArray | None, factor: FloatArray, p_mw: FloatArray) -> FloatArray:
-    """Apparent power: as stated, else the sgen's own, else a tenth above active power."""
-    if entry.s_mva is not None:
-        return factor * entry.s_mva
-    if row is not None and entry.p_mw is None and entry.native == "sgens":
-        return np.maximum(factor * network.sgens.s_mva[row], p_mw)
-    return 1.1 * p_mw
-
-
-def _storage(entry: BatteryEntry, network: Network, row: IntArray | None, factor: FloatArray) -> dict[str, FloatArray]:
-    """Energy columns of batteries."""
-    n = len(factor)
-    soc = np.full(n, 0.5) if row is None else np.asarray(network.storages.soc[row], np.float64)
-    soc = np.where(np.isfinite(soc), soc, 0.5) if entry.soc is None else np.full(n, entry.soc)
-    energy = np.full(n, entry.e_mwh) if entry.e_mwh is not None or row is None else network.storages.e_mwh[row]
-    return {
-        "e_mwh": factor * energy.astype(np.float64),
-        "soc": np.clip(soc, entry.soc_min, entry.soc_max),
-        "soc_min": np.full(n, entry.soc_min),
-        "soc_max": np.full(n, entry.soc_max),
-        "eff_charge": np.full(n, entry.efficiency),
-        "eff_discharge": np.full(n, entry.efficiency),
-    }
-
-
-def _curves(entry: Inverter, settings: Settings) -> None:
-    """Fill in the inverter's curves; one that is off keeps the standard's default points."""
-    var = entry.volt_var if isinstance(entry.volt_var, VoltVar) else VOLT_VAR["A" if entry.volt_var == "A" else "B"]
-    watt = entry.volt_watt if isinstance(entry.volt_watt, VoltWatt) else VOLT_WATT
-    settings.qv_enable, settings.pv_enable = float(entry.volt_var != "off"), float(entry.volt_watt != "off")
-    settings.qv_v1_pu, settings.qv_v2_pu, settings.qv_v3_pu, settings.qv_v4_pu = var.v_pu
-    settings.qv_q1_pu, settings.qv_q2_pu, settings.qv_q3_pu, settings.qv_q4_pu = var.q_pu
-    settings.pv_v1_pu, settings.pv_v2_pu = watt.v_pu
-    settings.pv_p1_pu, settings.pv_p2_pu = watt.p_pu
-    settings.qv_olrt_s, settings.pv_olrt_s = var.response_s, watt.response_s
 
 
 def _forest(groups: Sequence[Group]) -> tuple[tuple[str, ...], IntArray]:

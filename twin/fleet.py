@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from twin.devices import DEVICES
-from twin.devices.model import DeviceModel, Offer, StepInput
+from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
+from vpp.kernel.flex import Flex
 from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.signals import FloatArray
 
@@ -22,12 +24,13 @@ class FleetModel:
         spec: their parameters.
         applied: what the devices hold now (read-back).
         soc: (n,) state of charge, NaN where nothing is stored.
+        models: one a kind.
     """
 
     spec: FleetSpec
     applied: Setpoints = field(init=False)
     soc: FloatArray = field(init=False)
-    _models: tuple[DeviceModel, ...] = field(init=False)
+    models: tuple[DeviceModel, ...] = field(init=False)
     _offered_p: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,7 +40,7 @@ class FleetModel:
         if unknown:
             raise ValueError(f"no device model for {', '.join(unknown)}; there are {', '.join(DEVICES)}")
         kinds = np.array(fleet.kind)
-        self._models = tuple(
+        self.models = tuple(
             model(np.flatnonzero(kinds == kind), self.spec) for kind, model in DEVICES.items() if kind in fleet.kind
         )
         self.applied = Setpoints.neutral(fleet.n)
@@ -57,27 +60,53 @@ class FleetModel:
         Returns:
             What the devices offer over step k.
         """
-        if asked is not None:
-            self.applied = asked
-        given = StepInput(dt_s, self.spec.profiles.at(k), self.applied.block, self.soc)
         if delivered_p_mw is not None:
             p = delivered_p_mw
             if np.isnan(p[0]):  # a diverged step is NaN as a whole
                 p = np.where(np.isnan(p), self._offered_p, p)
-            for model in self._models:
-                model.settle(given, p)
+            before = self._given(k - 1, dt_s)
+            for model in self.models:
+                model.settle(before, p)
+        if asked is not None:
+            self.applied = asked
+        given = self._given(k, dt_s)
         offer = Offer(np.empty((len(Offer.signals), self.spec.fleet.n)))
-        for model in self._models:
+        offer.e_need_mwh, offer.t_depart_s = np.nan, np.nan
+        for model in self.models:
             model.offer(given, offer.block)
         self._offered_p = offer.p_mw
         return offer
 
+    def _given(self, k: int, dt_s: float) -> StepInput:
+        return StepInput(k, k * dt_s, dt_s, self.spec.profiles.at(max(k, 0)), self.applied.block, self.soc)
+
+    def expect(self, profile: npt.NDArray[np.float32]) -> FloatArray:
+        """Power that all devices take or give by themselves at these values of the sources: (steps, n) MW."""
+        out = np.zeros((len(profile), self.spec.fleet.n))
+        for model in self.models:
+            out[:, model.at] = model.expect(profile)
+        return out
+
+    def flex(self, ahead: Ahead, expected_mw: FloatArray, start_ns: int) -> Flex:
+        """The fleet's flexibility over a horizon: by the ratings, narrowed by each kind's model.
+
+        It depends on parameters and on what is measured alone, not on the state of these models.
+        """
+        flex = Flex.of_fleet(self.spec.fleet, ahead.soc, expected_mw, start_ns, round(ahead.step_s * 1e9))
+        for model in self.models:
+            model.flex(ahead, flex)
+        return flex
+
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Everything that the next step depends on."""
-        return {"applied": self.applied.block.copy(), "soc": self.soc.copy(), "offered": self._offered_p.copy()}
+        own = {f"{model.kind}.{name}": array for model in self.models for name, array in model.state().items()}
+        return {"applied": self.applied.block.copy(), "soc": self.soc.copy(), "offered": self._offered_p.copy(), **own}
 
     def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
         """Go back to a remembered state."""
         self.applied = Setpoints(state["applied"].copy())
         self.soc[:] = state["soc"]
         self._offered_p = state["offered"].copy()
+        for model in self.models:
+            mark = f"{model.kind}."
+            model.restore({name.removeprefix(mark): array for name, array in state.items() if name.startswith(mark)})

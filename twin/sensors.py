@@ -24,6 +24,8 @@ from vpp.kernel.telemetry import Telemetry
 
 _T_P, _T_Q, _T_VM, _T_F = Telemetry.p_mw.row, Telemetry.q_mvar.row, Telemetry.vm_pu.row, Telemetry.f_hz.row
 _T_SOC, _T_MIN, _T_MAX = Telemetry.soc.row, Telemetry.p_avail_min_mw.row, Telemetry.p_avail_max_mw.row
+_T_NEED, _T_DEPART = Telemetry.e_need_mwh.row, Telemetry.t_depart_s.row
+_O_NEED, _O_DEPART = Offer.e_need_mwh.row, Offer.t_depart_s.row
 _O_MIN, _O_MAX, _O_SOC = Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row, Offer.soc.row
 _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.row
 
@@ -139,6 +141,7 @@ def _measure(
         out[_T_F, i] = f_hz
         out[_T_SOC, i] = offer[_O_SOC, i]
         out[_T_MIN, i], out[_T_MAX, i] = offer[_O_MIN, i], offer[_O_MAX, i]
+        out[_T_NEED, i], out[_T_DEPART, i] = offer[_O_NEED, i], offer[_O_DEPART, i]
     if noisy:
         for i in range(n):
             out[_T_P, i] += sigma[0] * rating[i] * noise[0, i]

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from twin.series import ProfileTable
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
-from vpp.kernel.signals import FloatArray, Int32Array, IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileTable:
-    """Profiles of all devices, and the row that holds in each step.
-
-    Attributes:
-        factor: (rows, profiles) float32, of each device's rating; row-major so that a step reads one line.
-        row: (T,) row of each step of the run.
-    """
-
-    factor: npt.NDArray[np.float32]
-    row: IntArray
-
-    def at(self, k: int) -> npt.NDArray[np.float32]:
-        """The factors of step ``k`` (a step beyond the last keeps the last row)."""
-        return np.asarray(self.factor[self.row[min(k, len(self.row) - 1)]], np.float32)
-
-    @classmethod
-    def constant(cls, steps: int, values: FloatArray) -> ProfileTable:
-        """The same factors in every step; for tests and examples."""
-        return cls(np.asarray(values, np.float32)[None, :], np.zeros(steps, np.int64))
+from vpp.kernel.signals import FloatArray, Int32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +28,9 @@ class FleetSpec:
         profile_p, profile_q: (n,) column of the profile table, -1 for none (factor 1).
         settings: the inverter functions' settings at the start.
         profiles: the profile table.
+        sign: (n,) +1 where the rating is generation, -1 where it is consumption.
+        own: by kind, the parameters that only that kind's model knows, in the order of its devices; tables of events
+            (any length, "device" numbers the devices of the kind) stand beside them.
     """
 
     fleet: Fleet
@@ -58,3 +42,10 @@ class FleetSpec:
     profile_q: Int32Array
     settings: Settings
     profiles: ProfileTable
+    sign: FloatArray = field(default_factory=lambda: np.zeros(0))
+    own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Where no sign is given, loads consume and everything else generates."""
+        if len(self.sign) != self.fleet.n:
+            object.__setattr__(self, "sign", np.where(np.array(self.fleet.kind) == "load", -1.0, 1.0))

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, Strict
 
 from scenarios.schema.series import Prices
 from scenarios.schema.time import Time, clock_times_ns
-from scenarios.schema.units import (
+from vpp.fields import (
     Clock,
     EurPerMwh,
     Hours,

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from scenarios.schema.series import read_csv
-from scenarios.schema.units import FileRef, Fraction, Hertz, Number, Part, Pu, Ratio, Seconds, Where, by_shape
+from vpp.fields import FileRef, Fraction, Hertz, Number, Part, Pu, Ratio, Seconds, Where, by_shape
 from vpp.kernel.signals import FloatArray
 
 Pairs = tuple[tuple[Number, Hertz], ...]

@@ -15,7 +15,7 @@ from scenarios.schema.control import Control, DayAhead, Market, PccGuard, Schedu
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.plant import Frequency, Limits, Sensors
 from scenarios.schema.time import Time
-from scenarios.schema.units import Part, Seed, Where, bad
+from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
 Place = tuple[str, int, str]  # file, line, value as written

@@ -15,15 +15,13 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from scenarios.near import did_you_mean
-from scenarios.schema.units import Count, Moment, Part, StepSeconds, Where, bad, seconds_of_day
+from vpp.fields import Count, Moment, Part, StepSeconds, Where, bad, seconds_of_day
 from vpp.kernel.signals import IntArray
 from vpp.kernel.time import NS_PER_S, seconds, to_datetime, to_ns
 
 QUARTER_NS = 900 * NS_PER_S
 _HOUR_NS = 3600 * NS_PER_S
 _DAY_NS = 24 * _HOUR_NS
-_PROFILE_OFFSET_NS = _HOUR_NS  # SimBench counts in CET without summer time
-_DAYS_BEFORE_MONTH = np.cumsum([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # of the leap year 2016
 
 
 def _zone(value: str) -> str:
@@ -125,19 +123,6 @@ def local_ns(time_ns: IntArray, zone: str) -> IntArray:
 def ns_of_day(time_ns: IntArray, zone: str) -> IntArray:
     """What the local clock shows, in nanoseconds since midnight, (T,) int64."""
     return local_ns(time_ns, zone) % _DAY_NS
-
-
-def profile_index(time_ns: IntArray) -> IntArray:
-    """Quarter-hour 0…35,135 of SimBench's year 2016 in which each instant lies, (T,) int64.
-
-    SimBench counts in CET without summer time. Another year maps by month, day and time of day.
-    """
-    cet = np.asarray(time_ns, np.int64) + _PROFILE_OFFSET_NS
-    moment = cet.astype("datetime64[ns]")
-    month = moment.astype("datetime64[M]")
-    into_month = (moment - month.astype("datetime64[ns]")).astype(np.int64)
-    days = _DAYS_BEFORE_MONTH[month.astype(np.int64) % 12]
-    return np.asarray(days * 96 + into_month // QUARTER_NS, np.int64)
 
 
 def clock_times_ns(clock: str, start_ns: int, end_ns: int, zone: str) -> IntArray:

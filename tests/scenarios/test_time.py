@@ -9,7 +9,8 @@ import pytest
 
 from scenarios.schema.control import ScheduledOrder
 from scenarios.schema.series import read_series, series_at
-from scenarios.schema.time import Time, clock_times_ns, ns_of_day, profile_index
+from scenarios.schema.time import Time, clock_times_ns, ns_of_day
+from vpp.grid.profiles import profile_index
 from vpp.kernel.time import NS_PER_S, iso
 
 

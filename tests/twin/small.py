@@ -18,7 +18,8 @@ from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.sensors import SensorErrors, Sensors
-from twin.spec import FleetSpec, ProfileTable
+from twin.series import ProfileTable
+from twin.spec import FleetSpec
 from vpp.grid import Network, load_network
 from vpp.grid.powerflow import ENGINES
 from vpp.grid.source import quiet

@@ -10,7 +10,7 @@ import pytest
 from tests.twin.small import Resources
 from twin.devices.model import Offer
 from twin.fleet import FleetModel
-from twin.spec import ProfileTable
+from twin.series import ProfileTable
 from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Setpoints
 
 HOUR_S = 3600.0

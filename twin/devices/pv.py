@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from pydantic import Field
 
+from twin.devices.entry import Columns, Entry, InverterEntry, Places
 from twin.devices.model import DeviceModel, Offer, StepInput
+from twin.series import profile_named
+from vpp.kernel.fleet import CONTROL_LIMIT
 from vpp.kernel.setpoints import FOLLOW, LIMIT, Setpoints
 from vpp.kernel.signals import FloatArray, Int32Array, IntArray
 
@@ -18,20 +22,40 @@ _S_LIMIT, _S_MODE, _S_CONNECT = Setpoints.p_limit_mw.row, Setpoints.mode.row, Se
 _S_Q, _S_Q_MODE, _S_P = Setpoints.q_mvar.row, Setpoints.q_mode.row, Setpoints.p_mw.row
 
 
+class PvEntry(InverterEntry):
+    """Sources whose available power follows a profile: PV, and any other sgen of the network."""
+
+    native: ClassVar[str] = "sgens"
+    controls: ClassVar[int] = CONTROL_LIMIT
+
+    kind: Literal["pv"]
+    profile: str | None = Field(
+        None, description="SimBench profile or file:<csv>, factor of the rating; default: the sgen's own, else PV by the seed"
+    )
+
+    def lay_out(self, places: Places) -> Columns:
+        """Generation that can be limited."""
+        columns = super().lay_out(places)
+        drawn = [places.pv_profiles[i] for i in places.random.integers(len(places.pv_profiles), size=places.m)]
+        names = [places.table.profile[i] for i in places.row] if self.place == "sgens" else drawn
+        columns.series["p"] = [profile_named(name) for name in (names if self.profile is None else [self.profile] * places.m)]
+        return columns
+
+
 class Pv(DeviceModel):
     """PV plants: rated power times profile, at most the inverter's rating and the commanded limit."""
 
     kind: ClassVar[str] = "pv"
+    entry: ClassVar[type[Entry]] = PvEntry
 
     def offer(self, given: StepInput, out: FloatArray) -> None:
         """Available power of this step, limited."""
         s = self.spec
         _offer(self.at, s.p_rated_mw, s.s_rated_mva, s.profile_p, given.profile, given.applied, out)
 
-
-def available_mw(p_rated_mw: FloatArray, s_rated_mva: FloatArray, factor: npt.NDArray[np.float32]) -> FloatArray:
-    """Power that PV plants could deliver at these profile factors; the same rule as in the twin's step."""
-    return np.minimum(p_rated_mw * factor, s_rated_mva)
+    def expect(self, profile: npt.NDArray[np.float32]) -> FloatArray:
+        """Available power: what the sun gives, as far as the inverter carries it."""
+        return np.minimum(super().expect(profile), self.spec.s_rated_mva[self.at])
 
 
 @njit(cache=True, nogil=True)

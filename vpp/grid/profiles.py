@@ -20,6 +20,8 @@ from vpp.kernel.errors import NetworkError
 
 START_NS = 1_451_602_800_000_000_000  # 2016-01-01T00:00:00+01:00: SimBench counts in CET without summer time
 STEP_S = 900
+QUARTERS = 35_136  # quarter-hours of the leap year 2016
+_DAYS_BEFORE_MONTH = np.cumsum([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,16 @@ def _gather(net: Any, spec: str) -> Profiles:
         raise NetworkError(spec, "has no profiles")
     names = tuple(sorted(columns))
     return Profiles(names, np.ascontiguousarray(np.stack([columns[name] for name in names])))
+
+
+def profile_index(time_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Quarter-hour 0…35,135 of SimBench's year 2016 in which each instant lies, (T,) int64.
+
+    SimBench counts in CET without summer time. Another year maps by month, day and time of day.
+    """
+    cet = np.asarray(time_ns, np.int64) + 3_600_000_000_000
+    moment = cet.astype("datetime64[ns]")
+    month = moment.astype("datetime64[M]")
+    into_month = (moment - month.astype("datetime64[ns]")).astype(np.int64)
+    days = _DAYS_BEFORE_MONTH[month.astype(np.int64) % 12]
+    return np.asarray(days * 96 + into_month // (STEP_S * 1_000_000_000), np.int64)

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 class Flex:
     """Bounds on power in each step and on energy content at each step's end.
 
+    The content of a store follows from power p (injection positive) over a step of length h in hours:
+    ``e[t] = e[t-1] + flow[t] - p·h / eff_out[t]`` where p > 0, and ``… - p·h · eff_in[t]`` where p < 0.
+
     Attributes:
         start_ns, step_ns: beginning of the first step, length of each.
         p_lo_mw, p_hi_mw: (steps, n) band of active power, injection positive.
         e_lo_mwh, e_hi_mwh: (steps, n) band of stored energy at the end of each step; -inf/inf where nothing is stored.
         e_start_mwh: (n,) stored energy now.
+        e_flow_mwh: (steps, n) change of the content by other than power: inflow, losses, heat used, a car's departure.
+        eff_in, eff_out: (steps, n) content gained by a MWh taken up, MWh given per content used (a heat pump's COP is
+            an ``eff_in`` above 1).
+        p_gap_mw: (n,) smallest magnitude other than zero; 0: none.
     """
 
     start_ns: int
@@ -31,10 +38,14 @@ class Flex:
     e_lo_mwh: FloatArray
     e_hi_mwh: FloatArray
     e_start_mwh: FloatArray
+    e_flow_mwh: FloatArray
+    eff_in: FloatArray
+    eff_out: FloatArray
+    p_gap_mw: FloatArray
 
     @classmethod
     def of_fleet(cls, fleet: Fleet, soc: FloatArray, expected_mw: FloatArray, start_ns: int, step_ns: int) -> Flex:
-        """State the flexibility of a fleet from its ratings.
+        """State the flexibility of a fleet from its ratings; the arrays are fresh, a device model may narrow its columns.
 
         Args:
             fleet: the resources.
@@ -43,16 +54,15 @@ class Flex:
             start_ns: beginning of the horizon.
             step_ns: length of a step.
         """
-        steps = len(expected_mw)
         follow, limit = fleet.control == 2, fleet.control == 1
         lo = np.where(follow, fleet.p_min_mw, np.where(limit, np.clip(0.0, fleet.p_min_mw, fleet.p_max_mw), expected_mw))
         hi = np.where(follow, fleet.p_max_mw, expected_mw)
         stores = fleet.e_mwh > 0
         known = np.where(np.isfinite(soc), np.clip(soc, 0.0, 1.0), (fleet.soc_min + fleet.soc_max) / 2)
-        e_lo = np.where(stores, fleet.e_mwh * fleet.soc_min, -np.inf)
-        e_hi = np.where(stores, fleet.e_mwh * fleet.soc_max, np.inf)
-        shape = (steps, fleet.n)
+        zero = np.zeros((len(expected_mw), fleet.n))
         return cls(
-            start_ns, step_ns, np.minimum(lo, hi), hi, np.broadcast_to(e_lo, shape), np.broadcast_to(e_hi, shape),
-            fleet.e_mwh * known,
+            start_ns, step_ns, np.minimum(lo, hi), hi,
+            zero + np.where(stores, fleet.e_mwh * fleet.soc_min, -np.inf),
+            zero + np.where(stores, fleet.e_mwh * fleet.soc_max, np.inf),
+            fleet.e_mwh * known, zero, zero + fleet.eff_charge, zero + fleet.eff_discharge, fleet.p_gap_mw.copy(),
         )  # fmt: skip

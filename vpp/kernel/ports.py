@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy.typing as npt
 
 from vpp.kernel.fleet import Fleet
+from vpp.kernel.flex import Flex
 from vpp.kernel.grid_state import GridState
 from vpp.kernel.schedule import Forecast, Schedule
 from vpp.kernel.seen import Event, News, Observation, Seen
@@ -84,6 +85,7 @@ class Frame:
         telemetry: as measured at ``now_ns`` (a copy).
         forecast: what is expected over the horizon, beginning at ``due_ns``.
         import_limit_mw, export_limit_mw: group name -> limit of the exchange, magnitudes; inf: none.
+        flex: what the resources could do over the forecast's horizon; None: by their ratings, `Flex.of_fleet`.
     """
 
     now_ns: int
@@ -93,6 +95,7 @@ class Frame:
     forecast: Forecast
     import_limit_mw: Mapping[str, float]
     export_limit_mw: Mapping[str, float]
+    flex: Flex | None = None
 
 
 class Planner(Protocol):

@@ -20,6 +20,8 @@ class Telemetry(Signals):
     soc = Signal("1", "state of charge, 0 empty to 1 full", resolution=1e-6)
     p_avail_min_mw = Signal("MW", "lowest active power that could be delivered now, injection positive", resolution=1e-6)
     p_avail_max_mw = Signal("MW", "highest active power that could be delivered now, injection positive", resolution=1e-6)
+    e_need_mwh = Signal("MWh", "energy still to be taken up until departure or another deadline", resolution=1e-6)
+    t_depart_s = Signal("s", "time until departure or another deadline", resolution=1.0)
 
     def __init__(self, block: FloatArray, quality: ByteArray | None = None, time_ns: IntArray | None = None) -> None:
         """Wrap a block; quality (u1) and source time (i8) have the block's shape, good and 0 by default."""

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from scenarios.schema.units import Fraction, Number, Part, Pu, Seconds, Where, by_shape
+from vpp.fields import Fraction, Number, Part, Pu, Seconds, Where, by_shape
+from vpp.kernel.settings import Settings
 
 
 class VoltVar(Part):
@@ -60,3 +61,15 @@ VoltWattChoice = Annotated[
     Annotated[Literal["off", "on"], Tag("text")] | Annotated[VoltWatt, Tag("mapping")],
     Discriminator(by_shape),
 ]
+
+
+def fill_curves(settings: Settings, volt_var: object, volt_watt: object) -> None:
+    """Fill in the curves that an entry chose; one that is off keeps the standard's default points."""
+    var = volt_var if isinstance(volt_var, VoltVar) else VOLT_VAR["A" if volt_var == "A" else "B"]
+    watt = volt_watt if isinstance(volt_watt, VoltWatt) else VOLT_WATT
+    settings.qv_enable, settings.pv_enable = float(volt_var != "off"), float(volt_watt != "off")
+    settings.qv_v1_pu, settings.qv_v2_pu, settings.qv_v3_pu, settings.qv_v4_pu = var.v_pu
+    settings.qv_q1_pu, settings.qv_q2_pu, settings.qv_q3_pu, settings.qv_q4_pu = var.q_pu
+    settings.pv_v1_pu, settings.pv_v2_pu = watt.v_pu
+    settings.pv_p1_pu, settings.pv_p2_pu = watt.p_pu
+    settings.qv_olrt_s, settings.pv_olrt_s = var.response_s, watt.response_s
