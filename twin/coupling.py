@@ -10,6 +10,9 @@ Inside, volt-var is a negative feedback whose plain iteration would swing or div
 that the straight lines see therefore follows the solved one by only a part of the way at a time, smaller where the
 voltage moves more if all inverters answer. Where looks go in circles (from one flat part of a curve to
 another, say), every inverter goes on in small steps, which always settle. The fixed point itself is not touched by any of this.
+
+Status (trips, ride-through, enter service) is explicit: decided once a step by the voltage of the step before and the
+frequency of this one, so that a device that trips cannot un-trip itself within the step.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from twin import terminals as t
-from twin.devices.inverter import Inverters, advance, curves
+from twin.devices.inverter import Inverters
+from twin.devices.inverter.advance import advance, settle
+from twin.devices.inverter.respond import respond
 from twin.devices.model import Delivered
 from twin.spec import FleetSpec
 from vpp.grid.network import Network
@@ -62,11 +67,13 @@ class Coupling:
         inverters: the fleet's inverters, compiled.
         order: (nodes,) position of each network node in the coupling's voltage arrays.
         v_re, v_im: (nodes,) voltages of the last step [pu], where the next one begins.
+        seed: of the devices' own random numbers (randomised delays).
     """
 
     network: Network
     engine: PowerFlow
     spec: FleetSpec
+    seed: int = 0
     inverters: Inverters = field(init=False)
     order: Int32Array = field(init=False)
     v_re: FloatArray = field(init=False)
@@ -82,6 +89,7 @@ class Coupling:
     _now: FloatArray = field(init=False)
     _after: FloatArray = field(init=False)
     _is_lane: BoolArray = field(init=False)
+    _permitted: FloatArray = field(init=False)
     _fixed: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,37 +97,57 @@ class Coupling:
         network, terminal = self.network, self.spec.fleet.terminal
         tree = self.engine.arrays if isinstance(self.engine, TreeSweep) else None
         self.order = np.arange(network.n_node, dtype=np.int32) if tree is None else tree.position
-        self.inverters = Inverters.of(self.spec)
+        self.inverters = Inverters.of(self.spec.fleet, self.spec.s_rated_mva, self.spec.settings, self.seed)
         self._place = _positions(self.order, terminal.node)
-        self._lane_place = _positions(self.order, self.inverters.node)
         self._first = np.full(self.spec.fleet.n, -1, np.int32)
         self._first[terminal.resource[::-1]] = self._place[::-1]
         self._is_lane = np.zeros(self.spec.fleet.n, np.bool_)
-        self._is_lane[self.inverters.resource] = True
-        # Power of each lane and its answer to voltage: as it stands, and what its curves ask.
-        self._now, self._after = np.zeros((4, self.inverters.resource.size)), np.zeros((4, self.inverters.resource.size))
+        self._is_lane[self.inverters.inverter] = True
+        self._permitted = np.ones(self.spec.fleet.n)
         self.v_re, self.v_im = np.zeros(network.n_node), np.zeros(network.n_node)
         # Engines add the network's own constant injections themselves; the fused sweep is handed them.
         self._fixed = np.zeros((2, network.n_node))
         if tree is not None:
             self._fixed[:, self.order] = np.stack([network.fixed_p_mw, network.fixed_q_mvar])
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Everything that depends on which lane an inverter is in."""
+        self._lane_place = _positions(self.order, self.inverters.node())
+        # Power of each lane and its answer to voltage: as it stands, and what its curves ask.
+        self._now, self._after = self.inverters.output(), self.inverters.output()
+        self._lag_dt_s = 0.0
         self._find_spots()
 
-    def solve(self, offer: FloatArray, dt_s: float) -> Solved:
-        """Solve one step: ``offer`` is an `Offer` block (signals, n), the step is ``dt_s`` long."""
+    def solve(self, offer: FloatArray, dt_s: float, f_hz: float = 50.0, connect: FloatArray | None = None) -> Solved:
+        """Solve one step.
+
+        Args:
+            offer: an `Offer` block (signals, n).
+            dt_s: length of the step.
+            f_hz: frequency of the step.
+            connect: (n,) 1 where a resource is permitted to be in service (default: everywhere).
+        """
         inv, terminal = self.inverters, self.spec.fleet.terminal
+        if inv.pending and inv.due(dt_s):
+            self._arrange()
         if dt_s != self._lag_dt_s:
             self._lag_dt_s, self._lag = dt_s, inv.lag(dt_s)
         p_node, q_node = self._fixed.copy()
-        t.gather(offer, inv.resource, inv.block)
+        sets = len(inv.table)
+        t.gather(offer, self._permitted if connect is None else connect, inv.resource, f_hz, inv.lanes)
+        if inv.explicit:
+            advance(0, sets, inv.start, inv.table, self._lag, inv.lanes, dt_s, 0.0)
         t.scatter(offer, terminal.resource, self._place, terminal.share, self._is_lane, p_node, q_node)
         # Inverters without an active curve do not answer to voltage: once is enough.
-        curves(inv.active_sets, len(inv.table), inv.start, inv.table, self._lag, inv.block, self._now)
+        respond(inv.active_sets, sets, inv.start, inv.table, self._lag, inv.lanes, self._now)
         t.add_lanes(inv.active, self._lane_place, self._now, p_node, q_node)
         iterations = self._iterate(p_node, q_node)
         converged = iterations >= 0
         if converged:
-            advance(inv.start, inv.table, self._lag, inv.block)
+            settle(0, inv.active_sets, inv.start, inv.table, inv.lanes, self._after)
+            settle(inv.active_sets, sets, inv.start, inv.table, inv.lanes, self._now)
+            t.keep_voltages(0, sets, inv.start, inv.table, self._lane_place, self.v_re, self.v_im, inv.lanes)
         else:
             self._now.fill(0.0)  # nothing of a step without a solution goes on, a NaN least of all
         delivered = np.empty((3, self.spec.fleet.n))
@@ -133,7 +161,7 @@ class Coupling:
             return int(
                 t.tree_fixed_point(
                     self.engine.arrays, p_node, q_node, self.network.sn_mva, inv.active_sets, inv.start, inv.table, self._lag,
-                    inv.block, self._lane_spot, self._spot_place, self._spot, self._now, self._after, self.v_re, self.v_im,
+                    inv.lanes, self._lane_spot, self._spot_place, self._spot, self._now, self._after, self.v_re, self.v_im,
                     TOLERANCE_PU, TOLERANCE_POWER, MAX_ITERATIONS,
                 )
             )  # fmt: skip
@@ -164,7 +192,7 @@ class Coupling:
         inv = self.inverters
         return float(
             t.look(
-                small_steps, inv.active_sets, inv.start, inv.table, self._lag, inv.block, self._lane_spot, self._spot_place,
+                small_steps, inv.active_sets, inv.start, inv.table, self._lag, inv.lanes, self._lane_spot, self._spot_place,
                 self.v_re, self.v_im, self._spot, self._now, self._after,
             )
         )  # fmt: skip
@@ -213,14 +241,15 @@ class Coupling:
         """Voltage magnitude of every bus of the network [pu]; NaN where it is not energised."""
         return np.asarray(t.bus_voltages(self.v_re, self.v_im, self.order, self.network.node_of_bus))
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        return {"v": np.stack([self.v_re, self.v_im]), "lanes": self.inverters.block.copy()}
+        return {"v": np.stack([self.v_re, self.v_im]), "inverters": self.inverters.state()}
 
-    def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
         self.v_re, self.v_im = state["v"][0].copy(), state["v"][1].copy()
-        self.inverters.block[:] = state["lanes"]
+        if self.inverters.restore(state["inverters"]):
+            self._arrange()
 
 
 def _positions(order: Int32Array, node: Int32Array) -> Int32Array:

@@ -71,17 +71,17 @@ class GridModel:
             t_s: the same in seconds since the start of the run.
             dt_s: length of the step.
             offer: what the devices offer.
-            applied: the setpoints that they hold (goes into the observation as read-back).
+            applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
         coupling = self.coupling
-        solved = coupling.solve(offer.block, dt_s)
+        f_hz = self.frequency.at(t_s)
+        solved = coupling.solve(offer.block, dt_s, f_hz, None if applied is None else applied.connect)
         loading = np.empty(coupling.network.n_branch)
         i_from, i_to, loss = self._scratch
         losses = float(branch_flows_into(self._flows, solved.v_re, solved.v_im, i_from, i_to, loading, loss))
         node, starts, columns, values = self._slack
         into = _slack_power(node, starts, columns, values, solved.v_re, solved.v_im)
         exchange = -complex(into) * coupling.network.sn_mva
-        f_hz = self.frequency.at(t_s)
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, f_hz, exchange)
         result = GridResult(solved, coupling.vm_of_bus(), loading, losses, exchange, f_hz)
         return result, Observation(telemetry, points, applied)

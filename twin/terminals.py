@@ -11,7 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from twin.devices.inverter import FOLLOWS, P_OFFER, Q_OFFER, VM, S, curves
+from twin.devices.inverter.columns import (
+    EXPLICIT, FOLLOWS, OUT_SIZE, P_BY_V, P_MAX, P_MIN, P_OFFER, P_WANT, PERMIT, Q_BY_V, Q_OFFER, SIZE, F, P, Q, S, V, W,
+)  # fmt: skip
+from twin.devices.inverter.respond import respond
 from twin.devices.model import Delivered, Offer
 from vpp.grid.powerflow.tree import tree_linear_solve
 from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
@@ -19,7 +22,7 @@ from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
 # Rows of the block of spots: voltage at the last look and its change since the look before; the change that the
 # linear answer uses; sums over the spot's lanes of P and Q and of their answers to voltage; the largest answers that
 # there could be; and how much the spot's voltage moves if all lanes everywhere answer at their steepest.
-V_LOOK, V_MOVED, U, P_SUM, Q_SUM, P_BY_V, Q_BY_V, P_STEEP, Q_STEEP, P_GAIN, Q_GAIN = range(11)
+V_LOOK, V_MOVED, U, P_SUM, Q_SUM, P_SLOPE, Q_SLOPE, P_STEEP, Q_STEEP, P_GAIN, Q_GAIN = range(11)
 SPOT_ROWS: Final = 11
 # Where a sweep costs more than a look, the next look comes as soon as this part of the way is left.
 ROUGH: Final = 0.02
@@ -31,15 +34,27 @@ DAMPING: Final = 0.6
 SMALL_STEPS_AFTER: Final = 80
 
 _O_P, _O_Q, _O_FOLLOW = Offer.p_mw.row, Offer.q_mvar.row, Offer.follow_q.row
+_O_MIN, _O_MAX = Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row
 _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.row
 
 
 @njit(cache=True, nogil=True)
-def gather(offer: FloatArray, resource: IntArray, block: FloatArray) -> None:
-    """Take the offers of the inverters into their lanes."""
+def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
+    """Where lane ``j``'s number of this row stands in flat blocks of ``size``."""
+    lane, w = np.uint64(j), np.uint64(W)
+    return (lane // w) * size + row + lane % w
+
+
+@njit(cache=True, nogil=True)
+def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: float, lanes: FloatArray) -> None:
+    """Take the offers of the inverters, their permission to be in service and the frequency into their lanes."""
     for j in range(resource.size):
-        i = resource[j]
-        block[P_OFFER, j], block[Q_OFFER, j], block[FOLLOWS, j] = offer[_O_P, i], offer[_O_Q, i], offer[_O_FOLLOW, i]
+        i, k = resource[j], at(j, np.uint64(0), SIZE)
+        lanes[k + F] = f_hz
+        if i >= 0:
+            lanes[k + P_OFFER] = lanes[k + P_WANT] = offer[_O_P, i]
+            lanes[k + P_MIN], lanes[k + P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]
+            lanes[k + Q_OFFER], lanes[k + FOLLOWS], lanes[k + PERMIT] = offer[_O_Q, i], offer[_O_FOLLOW, i], connect[i]
 
 
 @njit(cache=True, nogil=True)
@@ -60,13 +75,14 @@ def add_lanes(first: int, place: Int32Array, now: FloatArray, p_node: FloatArray
     """Add the power of the lanes from ``first`` on to their nodes."""
     for j in range(first, place.size):
         if place[j] >= 0:
-            p_node[place[j]] += now[0, j]
-            q_node[place[j]] += now[1, j]
+            o = at(j, P, OUT_SIZE)
+            p_node[place[j]] += now[o]
+            q_node[place[j]] += now[o + Q]
 
 
 @njit(cache=True, nogil=True)
 def look(
-    small_steps: bool, sets: int, start: IntArray, table: FloatArray, lag: FloatArray, block: FloatArray,
+    small_steps: bool, sets: int, start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray,
     lane_spot: Int32Array, spot_place: Int32Array, v_re: FloatArray, v_im: FloatArray, spot: FloatArray, now: FloatArray,
     after: FloatArray,
 ) -> float:  # fmt: skip
@@ -81,32 +97,46 @@ def look(
         k = spot_place[s]
         v = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
         spot[V_MOVED, s], spot[V_LOOK, s], spot[U, s] = v - spot[V_LOOK, s], v, 0.0
-    # One more spot takes the lanes on dead nodes: at nominal voltage, and added to nothing.
+    # One more spot takes blanks and lanes on dead nodes: at nominal voltage, and added to nothing.
     spot[V_LOOK, spots], spot[V_MOVED, spots] = 1.0, 0.0
-    spot[P_SUM : Q_BY_V + 1] = 0.0
-    active = start[sets]
-    for j in range(active):
-        block[VM, j] = spot[V_LOOK, lane_spot[j]]
-    curves(0, sets, start, table, lag, block, after)
+    spot[P_SUM : Q_SLOPE + 1] = 0.0
+    for j in range(start[sets] * W):
+        lanes[at(j, V, SIZE)] = spot[V_LOOK, lane_spot[j]]
+    respond(0, sets, start, table, lag, lanes, after)
     gap = 0.0
-    for j in range(active):
-        s = lane_spot[j]
+    for j in range(start[sets] * W):
+        s, o = lane_spot[j], at(j, P, OUT_SIZE)
         moved = spot[V_MOVED, s]
-        dp = after[0, j] - now[0, j] - now[2, j] * moved
-        dq = after[1, j] - now[1, j] - now[3, j] * moved
-        gap = max(gap, max(abs(dp), abs(dq)) / block[S, j])
+        dp = after[o + P] - now[o + P] - now[o + P_BY_V] * moved
+        dq = after[o + Q] - now[o + Q] - now[o + Q_BY_V] * moved
+        gap = max(gap, max(abs(dp), abs(dq)) / lanes[at(j, S, SIZE)]) if s < spots else gap
         if small_steps:
             part = 1.0 / (1.0 + spot[P_GAIN, s] + spot[Q_GAIN, s])
-            now[0, j] += part * (after[0, j] - now[0, j])
-            now[1, j] += part * (after[1, j] - now[1, j])
-            now[2, j] = now[3, j] = 0.0
+            now[o + P] += part * (after[o + P] - now[o + P])
+            now[o + Q] += part * (after[o + Q] - now[o + Q])
+            now[o + P_BY_V] = now[o + Q_BY_V] = 0.0
         else:
-            now[0, j], now[1, j], now[2, j], now[3, j] = after[0, j], after[1, j], after[2, j], after[3, j]
-        spot[P_SUM, s] += now[0, j]
-        spot[Q_SUM, s] += now[1, j]
-        spot[P_BY_V, s] += now[2, j]
-        spot[Q_BY_V, s] += now[3, j]
+            now[o + P], now[o + Q] = after[o + P], after[o + Q]
+            now[o + P_BY_V], now[o + Q_BY_V] = after[o + P_BY_V], after[o + Q_BY_V]
+        spot[P_SUM, s] += now[o + P]
+        spot[Q_SUM, s] += now[o + Q]
+        spot[P_SLOPE, s] += now[o + P_BY_V]
+        spot[Q_SLOPE, s] += now[o + Q_BY_V]
     return gap
+
+
+@njit(cache=True, nogil=True)
+def keep_voltages(
+    first: int, last: int, start: IntArray, table: FloatArray, place: Int32Array, v_re: FloatArray, v_im: FloatArray,
+    lanes: FloatArray,
+) -> None:  # fmt: skip
+    """Give the solved voltages to the lanes of the sets first…last-1 whose state machine reads them in the next step."""
+    for s in range(first, last):
+        if table[s, EXPLICIT] > 0.0:
+            for j in range(start[s] * W, start[s + 1] * W):
+                k = place[j]
+                if k >= 0:
+                    lanes[at(j, V, SIZE)] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
 
 
 @njit(cache=True, nogil=True)
@@ -114,8 +144,8 @@ def gains(spot: FloatArray, spots: int) -> tuple[float, float]:
     """Largest part of their steepest answer that active and reactive power give at any spot just now."""
     part_p = part_q = 0.0
     for s in range(spots):
-        part_p = max(part_p, -spot[P_BY_V, s] / max(spot[P_STEEP, s], 1e-12))
-        part_q = max(part_q, -spot[Q_BY_V, s] / max(spot[Q_STEEP, s], 1e-12))
+        part_p = max(part_p, -spot[P_SLOPE, s] / max(spot[P_STEEP, s], 1e-12))
+        part_q = max(part_q, -spot[Q_SLOPE, s] / max(spot[Q_STEEP, s], 1e-12))
     return min(part_p, 1.0), min(part_q, 1.0)
 
 
@@ -138,21 +168,21 @@ def add_spots(
     """Set the injections of the spots' nodes: the others' power and the lanes' with their linear answer."""
     for s in range(spot_place.size):
         k = spot_place[s]
-        p[k] = p_node[k] + spot[P_SUM, s] + spot[P_BY_V, s] * spot[U, s]
-        q[k] = q_node[k] + spot[Q_SUM, s] + spot[Q_BY_V, s] * spot[U, s]
+        p[k] = p_node[k] + spot[P_SUM, s] + spot[P_SLOPE, s] * spot[U, s]
+        q[k] = q_node[k] + spot[Q_SUM, s] + spot[Q_SLOPE, s] * spot[U, s]
 
 
 @njit(cache=True, nogil=True)
 def tree_fixed_point(
     arrays: Any, p_node: FloatArray, q_node: FloatArray, sn_mva: float, sets: int, start: IntArray, table: FloatArray,
-    lag: FloatArray, block: FloatArray, lane_spot: Int32Array, spot_place: Int32Array, spot: FloatArray, now: FloatArray,
+    lag: FloatArray, lanes: FloatArray, lane_spot: Int32Array, spot_place: Int32Array, spot: FloatArray, now: FloatArray,
     after: FloatArray, v_re: FloatArray, v_im: FloatArray, tol: float, tol_power: float, max_iter: int,
 ) -> int:  # fmt: skip
     """Devices and tree sweep to their common fixed point, all in tree order; see `Coupling`.
 
     Returns the number of sweeps, -1 where there is no solution; voltages are NaN then.
     """
-    n, active = v_re.size, start[sets]
+    n, active = v_re.size, start[sets] * W
     total = 0.0
     for k in range(n):
         total += v_re[k] * v_re[k] + v_im[k] * v_im[k]
@@ -165,7 +195,7 @@ def tree_fixed_point(
     while sweeps < max_iter:
         small_steps, gap = sweeps >= SMALL_STEPS_AFTER, 0.0
         if active > 0:
-            gap = look(small_steps, sets, start, table, lag, block, lane_spot, spot_place, v_re, v_im, spot, now, after)
+            gap = look(small_steps, sets, start, table, lag, lanes, lane_spot, spot_place, v_re, v_im, spot, now, after)
         if change <= tol * tol and far <= tol and gap <= tol_power:
             return sweeps
         part_p, part_q = gains(spot, spot_place.size)
@@ -210,8 +240,9 @@ def deliver(
     if converged:
         for j in range(resource.size):
             i = resource[j]
-            if first[i] >= 0:
-                out[_D_P, i], out[_D_Q, i] = now[0, j], now[1, j]
+            if i >= 0 and first[i] >= 0:
+                o = at(j, P, OUT_SIZE)
+                out[_D_P, i], out[_D_Q, i] = now[o + P], now[o + Q]
 
 
 @njit(cache=True, nogil=True)
