@@ -126,7 +126,7 @@ def _power(begin: int, end: int, t: FloatArray, lag: FloatArray, x: FloatArray, 
             event = 1.0 if f > f_of else (-1.0 if f < f_uf else 0.0)
             entering = (given == ENTERING) | (out > FAR * 0.5)
             pre = plain if entering else out
-            pre = x[i + PF_PRE] if (event != 0.0) & (event == was) else pre
+            pre = x[i + PF_PRE] if (event != 0.0) & (event == was) & ~entering else pre
             size = abs(pre)
             down = pre - (f - f_of) * g_of * (1.0 + mom_of * (size - 1.0))
             up = pre + (f_uf - f) * g_uf * (1.0 + mom_uf * (size - 1.0))
@@ -134,8 +134,9 @@ def _power(begin: int, end: int, t: FloatArray, lag: FloatArray, x: FloatArray, 
             aim = max(down, least) if event > 0.0 else (min(up, most) if event < 0.0 else rest)
             droop = x[i + PF_LAG] + (lag_f if (event != 0.0) | (was != 0.0) else 1.0) * (aim - x[i + PF_LAG])
             stays = (was != 0.0) & (abs(droop - aim) >= SETTLED)
-            now = runs * (event if event != 0.0 else (0.5 if stays else 0.0))
-            drooped = min(min(offer if now == 1.0 else most, droop), 1.0)
+            back = 0.5 if was > 0.0 else -0.5
+            now = runs * (event if event != 0.0 else (back if stays else 0.0))
+            drooped = min(min(offer if now > 0.0 else most, droop), 1.0)
             want = drooped if now != 0.0 else min(plain, 1.0)
             x[i + P_WANT] = min(max(want, least), most) * rated
             x[i + P_TOP] = abs(out) * rated + rise * v * x[i + S]

@@ -25,7 +25,7 @@ V, F, P_OFFER, P_MIN, P_MAX, Q_OFFER, FOLLOWS, PERMIT = _offsets(0, 8)
 # Given once: nameplate and rated power [MVA, MW], charging over rated power, the device's own random number in 0…1.
 S, PR, RATIO, WAIT = _offsets(8, 12)
 # State. Times [s] are above zero on the high and below zero on the low side. Powers are in pu of rated, the volt-var
-# lag in pu of nameplate. PF_EVENT: 1 above, -1 below the deadband, 0.5 on the way back, 0 at rest. P_WANT [MW] is active
+# lag in pu of nameplate. PF_EVENT: 1 above, -1 below the deadband, ±0.5 on the way back, 0 at rest. P_WANT [MW] is active
 # power before volt-watt, P_TOP [MW] a bound on its magnitude; both hold for the step.
 STATUS, T_V1, T_V2, T_F1, T_F2, T_ES, T_BLOCK = _offsets(12, 19)
 P_ES, P_CAP, VREF, PF_LAG, PF_PRE, PF_EVENT, Q_LAG, P_LAG, P_OUT, P_WANT, P_TOP = _offsets(19, 30)
