@@ -281,3 +281,25 @@ def test_restored_inverters_go_on_with_the_same_bytes() -> None:
     assert made[0].settings.qv_enable[0] == 0.0
     assert set(made[0].status()) >= {TRIP, ENTERING}
     assert np.ptp(expected[:, 0], axis=0).max() > 0.1
+
+
+def test_parts_of_a_step_are_the_step() -> None:
+    """Status, response and lags apart, as the coupling asks for them, are what the standalone step does."""
+    from twin.devices.inverter import columns as c
+    from twin.devices.inverter.advance import advance, settle
+    from twin.devices.inverter.respond import respond
+
+    made = [one(n=20, s=1.1, **{**SERVICE, **TRIPS, **DROOP, "const_q_enable": 1.0, "const_q_pu": 0.3, "const_q_rt_s": 2.0}) for _ in range(2)]
+    rng = np.random.default_rng(9)
+    for _ in range(30):
+        v, f = rng.uniform(0.8, 1.2, 20), rng.uniform(49.0, 51.0, 20)
+        whole = made[0].step(0.5, v, f, 0.7)
+        x = made[1]
+        for row, value in ((c.V, v), (c.F, f), (c.P_OFFER, 0.7), (c.P_WANT, 0.7), (c.P_MIN, 0.0), (c.P_MAX, 0.7)):
+            x.set(row, value)
+        out, lag = x.output(), x.lag(0.5)
+        advance(0, len(x.table), x.start, x.table, lag, x.lanes, 0.5, 0.0)
+        respond(0, len(x.table), x.start, x.table, lag, x.lanes, out)
+        settle(0, len(x.table), x.start, x.table, x.lanes, out)
+        parts = out.reshape(-1, c.OUT, c.W).transpose(1, 0, 2).reshape(c.OUT, -1)[:2, x.lane]
+        assert np.array_equal(whole, parts)

@@ -9,6 +9,8 @@ Two comparisons. OpenDER *as it is*: the same decisions at the same steps, and t
   altogether: the battery discharges at the limit. 4.10.3 asks for the ramp, 4.6.2 and 5.4.2 limit and do not demand.
 - Above the frequency deadband a battery without volt-watt goes on delivering what it did before the disturbance even
   where it is asked for less since; with volt-watt it obeys. A lower setpoint is obeyed (6.5.2.7 lets power only fall).
+- In the step of entering service its droop filter is fed the output of the step before, which is zero: a disturbance
+  that begins in the next step finds a device that has stopped. Droop begins at the power that there is (Table 23).
 
 Where we differ and do not compare: outside the deadband while entering service (see `test_droop_while_entering`), and
 the apparent current limit, which OpenDER finds on a grid of 1e-4 (see `test_current_limit`).
@@ -55,6 +57,8 @@ def exact_lag(self: Any, value: Any, response_s: float) -> Any:
 @pytest.fixture
 def corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenDER with the corrections that this module's head explains."""
+    from opender.active_power_support_funcs.frequency_droop import FreqDroop
+    from opender.active_power_support_funcs.frequency_droop_bess import FreqDroopBESS
     from opender.active_power_support_funcs.p_funcs import DesiredActivePower
     from opender.active_power_support_funcs.p_funcs_bess import DesiredActivePowerBESS
     from opender.auxiliary_funcs.low_pass_filter import LowPassFilter
@@ -85,6 +89,8 @@ def corrected(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(LowPassFilter, "low_pass_filter", exact_lag)
     monkeypatch.setattr(VoltVAR, "__init__", volt_var)
+    for droop in (FreqDroop, FreqDroopBESS):
+        monkeypatch.setattr(droop, "p_pf_normal_pu", lambda self: self.get_p_pu())
     monkeypatch.setattr(DesiredActivePower, "calculate_p_desired_pu", pv_power)
     monkeypatch.setattr(DesiredActivePowerBESS, "calculate_p_desired_pu", battery_power)
 
