@@ -16,7 +16,9 @@ import numpy as np
 from _common import median_us, show
 
 from controllers import GUARDS, PROPOSERS
-from twin.devices.inverter import Inverters, advance, curves
+from twin.devices.inverter import Inverters
+from twin.devices.inverter.advance import settle
+from twin.devices.inverter.respond import respond
 from twin.fleet import FleetModel
 from twin.series import ProfileTable
 from twin.spec import FleetSpec
@@ -107,16 +109,15 @@ def main() -> int:
         [make(fleet, **limits.get(name, {})) for name, make in GUARDS.items()],
         DT_NS,
     )
-    devices, inverters = FleetModel(spec), Inverters.of(spec)
-    lag = inverters.lag(900.0)
-    out = np.zeros((4, inverters.resource.size))
+    devices, inverters = FleetModel(spec), Inverters.of(fleet, spec.s_rated_mva, spec.settings)
+    lag, out, sets = inverters.lag(900.0), inverters.output(), len(inverters.table)
     delivered = np.zeros(n)
     source, target = np.random.Generator(np.random.PCG64(3)).random((5, 100_000)), np.empty((5, 100_000))
 
     def step_devices() -> None:
         devices.step(1, 900.0, seen.last.setpoints, delivered)
-        curves(0, len(inverters.table), inverters.start, inverters.table, lag, inverters.block, out)
-        advance(inverters.start, inverters.table, lag, inverters.block)
+        respond(0, sets, inverters.start, inverters.table, lag, inverters.lanes, out)
+        settle(0, sets, inverters.start, inverters.table, inverters.lanes, out)
 
     before = median_us(lambda: np.copyto(target, source), 201)
     decision = median_us(lambda: decide(NOW_NS, seen, chain))

@@ -19,9 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from _common import show  # sets the number of threads before numpy comes in
-
 import numpy as np
+from _common import show  # sets the number of threads before numpy comes in
 from numba import njit
 
 from twin.devices.inverter import Inverters
@@ -111,9 +110,9 @@ def opender_ns(steps: int = 400) -> float:
     rng, found = np.random.Generator(np.random.PCG64(2)), []
     for mode in ("QV", "CONST_Q", "CONST_PF", "QP"):
         der = opender.DER_PV(
-            NP_P_MAX=1e4, NP_VA_MAX=1.1e4, NP_Q_MAX_INJ=4840, NP_Q_MAX_ABS=4840, NP_P_MAX_CHARGE=1e4, NP_APPARENT_POWER_CHARGE_MAX=1.1e4,
-            NP_AC_V_NOM=400, NP_V_DC=800, PV_MODE_ENABLE=True, PF_MODE_ENABLE=True, AP_LIMIT_ENABLE=True, AP_LIMIT=0.9,
-            QV_VREF_AUTO_MODE=True, **{f"{mode}_MODE_ENABLE": True},
+            NP_P_MAX=1e4, NP_VA_MAX=1.1e4, NP_Q_MAX_INJ=4840, NP_Q_MAX_ABS=4840, NP_P_MAX_CHARGE=1e4,
+            NP_APPARENT_POWER_CHARGE_MAX=1.1e4, NP_AC_V_NOM=400, NP_V_DC=800, PV_MODE_ENABLE=True, PF_MODE_ENABLE=True, AP_LIMIT_ENABLE=True,
+            AP_LIMIT=0.9, QV_VREF_AUTO_MODE=True, **{f"{mode}_MODE_ENABLE": True},
         )  # fmt: skip
         volts, hertz = rng.normal(1.0, 0.05, steps), rng.normal(60.0, 0.05, steps)
         begin = time.perf_counter()
@@ -138,7 +137,11 @@ def main() -> int:
         text += f"; streaming pass over {r['bytes']:.0f} bytes {r['copy_ns']:.1f} ns, ratio {r['ratio_copy']:.2f}"
         rows.append((f"inverter, {n} devices", text + f" (goal at 1e6: at most {GOAL_COPY:g})"))
     title = "(i) a step of the device kernels, all functions active, one thread"
-    show(title, rows, {"opender_ns": peer, "inverter": {str(n): {**r, "ratio_opender": peer / r["ns"]} for n, r in results.items()}})
+    show(
+        title,
+        rows,
+        {"opender_ns": peer, "inverter": {str(n): {**r, "ratio_opender": peer / r["ns"]} for n, r in results.items()}},
+    )
     return 0
 
 

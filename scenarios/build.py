@@ -108,7 +108,7 @@ def build(scenario: Scenario) -> System:
     plan = expand(scenario, network, None if year is None else year.names)
     spec = fleet_spec(plan, network, surroundings(scenario, year))
     engine, reason = choose(network, scenario.engine)
-    coupling = Coupling(network, engine, spec)
+    coupling = Coupling(network, engine, spec, scenario.seed)
     s = scenario.sensors
     errors = SensorErrors(s.p_error, s.v_error, s.soc_error, round(s.delay_s / dt_s), s.loss)
     points = PointLayout(("pcc_p_mw", "pcc_q_mvar"), ("p_mw", "q_mvar"), ("pcc", "pcc"))

@@ -17,7 +17,7 @@ from scenarios.expand import LV_KV, FleetPlan, assign_groups, bus_positions, exp
 from scenarios.near import did_you_mean
 from scenarios.schema.control import OverVoltage, PccGuard
 from twin.devices import DEVICES
-from twin.devices.entry import AtBuses, AtSample
+from twin.devices.entry import AtBuses, AtSample, InverterEntry
 from twin.series import FileProfile, NetworkProfile, Surroundings
 from vpp.fields import Where
 from vpp.grid.profiles import profile_index
@@ -83,6 +83,8 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
             yield s.scenario.finding(f"the network has no {where}", *place, value=where)
         yield from _profile(s, i, getattr(entry, "profile", None))
         yield from _sizes(s, i)
+        if isinstance(entry, InverterEntry):
+            yield from _grid_code(s, i, entry)
     for table in ("loads", "sgens", "storages"):
         size = len(getattr(s.network, table).bus)
         kinds = [kind for kind, model in DEVICES.items() if model.entry.native == table]
@@ -117,6 +119,15 @@ def _profile(s: _Subject, i: int, stated: str | None) -> Iterator[Finding]:
     name = stated or missing[0].removesuffix("_pload").removesuffix("_qload")
     hint = did_you_mean(name, bare) or "; name one, a file:<csv>, or a SimBench network under profiles"
     yield s.scenario.finding(f"no profile {name!r} is at hand{hint}", "fleet", i, "profile", value=name)
+
+
+def _grid_code(s: _Subject, i: int, entry: InverterEntry) -> Iterator[Finding]:
+    """Values of a grid code that nobody has checked against the standard."""
+    code = entry.code()
+    if code is not None and code.unverified:
+        some = ", ".join(code.unverified[:3])
+        message = f"{len(code.unverified)} values of {code.edition} are unverified ({some} …): check them before relying on them"
+        yield s.scenario.finding(message, "fleet", i, "grid_code", value=code.name, severity="warning")
 
 
 def _sizes(s: _Subject, i: int) -> Iterator[Finding]:

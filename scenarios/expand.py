@@ -210,7 +210,7 @@ def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tup
     time = scenario.time
     return Places(
         bus, row, getattr(network, entry.native) if native else None, factor, np.zeros(len(bus), np.int64), random, pv_profiles,
-        time.step_times_ns, time.step_s, time.zone,
+        time.step_times_ns, time.step_s, time.zone, scenario.frequency.nominal_hz,
     )  # fmt: skip
 
 

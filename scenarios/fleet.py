@@ -41,7 +41,13 @@ def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> Fleet
     p_min = np.where(free, np.minimum(-plan.p_mw * high, 0.0), plan.p_min_mw)
     n = plan.n
     capability = Capability(
-        plan.s_mva, np.full(n, np.inf), plan.capability.astype(np.int32), _P_PU, -_Q_PU, _Q_PU, np.ones(n, np.bool_)
+        plan.s_mva,
+        np.full(n, np.inf),
+        plan.capability.astype(np.int32),
+        _P_PU,
+        -_Q_PU,
+        _Q_PU,
+        plan.settings.np_prio_active == 0.0,
     )
     fleet = Fleet(
         id=plan.id,

@@ -11,9 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from twin.devices.inverter.columns import (
-    EXPLICIT, FOLLOWS, OUT_SIZE, P_BY_V, P_MAX, P_MIN, P_OFFER, P_WANT, PERMIT, Q_BY_V, Q_OFFER, SIZE, F, P, Q, S, V, W,
-)  # fmt: skip
+from twin.devices.inverter import columns as c
 from twin.devices.inverter.respond import respond
 from twin.devices.model import Delivered, Offer
 from vpp.grid.powerflow.tree import tree_linear_solve
@@ -41,7 +39,7 @@ _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.ro
 @njit(cache=True, nogil=True)
 def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
     """Where lane ``j``'s number of this row stands in flat blocks of ``size``."""
-    lane, w = np.uint64(j), np.uint64(W)
+    lane, w = np.uint64(j), np.uint64(c.W)
     return (lane // w) * size + row + lane % w
 
 
@@ -49,12 +47,12 @@ def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
 def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: float, lanes: FloatArray) -> None:
     """Take the offers of the inverters, their permission to be in service and the frequency into their lanes."""
     for j in range(resource.size):
-        i, k = resource[j], at(j, np.uint64(0), SIZE)
-        lanes[k + F] = f_hz
+        i, k = resource[j], at(j, np.uint64(0), c.SIZE)
+        lanes[k + c.F] = f_hz
         if i >= 0:
-            lanes[k + P_OFFER] = lanes[k + P_WANT] = offer[_O_P, i]
-            lanes[k + P_MIN], lanes[k + P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]
-            lanes[k + Q_OFFER], lanes[k + FOLLOWS], lanes[k + PERMIT] = offer[_O_Q, i], offer[_O_FOLLOW, i], connect[i]
+            lanes[k + c.P_OFFER] = lanes[k + c.P_WANT] = offer[_O_P, i]
+            lanes[k + c.P_MIN], lanes[k + c.P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]
+            lanes[k + c.Q_OFFER], lanes[k + c.FOLLOWS], lanes[k + c.PERMIT] = offer[_O_Q, i], offer[_O_FOLLOW, i], connect[i]
 
 
 @njit(cache=True, nogil=True)
@@ -63,11 +61,11 @@ def scatter(
     p_node: FloatArray, q_node: FloatArray,
 ) -> None:  # fmt: skip
     """Add the power of everything that is no inverter to its nodes."""
-    for c in range(resource.size):
-        i, k = resource[c], place[c]
+    for m in range(resource.size):
+        i, k = resource[m], place[m]
         if k >= 0 and not is_lane[i]:
-            p_node[k] += offer[_O_P, i] * share[c]
-            q_node[k] += offer[_O_Q, i] * share[c]
+            p_node[k] += offer[_O_P, i] * share[m]
+            q_node[k] += offer[_O_Q, i] * share[m]
 
 
 @njit(cache=True, nogil=True)
@@ -75,9 +73,9 @@ def add_lanes(first: int, place: Int32Array, now: FloatArray, p_node: FloatArray
     """Add the power of the lanes from ``first`` on to their nodes."""
     for j in range(first, place.size):
         if place[j] >= 0:
-            o = at(j, P, OUT_SIZE)
+            o = at(j, c.P, c.OUT_SIZE)
             p_node[place[j]] += now[o]
-            q_node[place[j]] += now[o + Q]
+            q_node[place[j]] += now[o + c.Q]
 
 
 @njit(cache=True, nogil=True)
@@ -100,28 +98,28 @@ def look(
     # One more spot takes blanks and lanes on dead nodes: at nominal voltage, and added to nothing.
     spot[V_LOOK, spots], spot[V_MOVED, spots] = 1.0, 0.0
     spot[P_SUM : Q_SLOPE + 1] = 0.0
-    for j in range(start[sets] * W):
-        lanes[at(j, V, SIZE)] = spot[V_LOOK, lane_spot[j]]
+    for j in range(start[sets] * c.W):
+        lanes[at(j, c.V, c.SIZE)] = spot[V_LOOK, lane_spot[j]]
     respond(0, sets, start, table, lag, lanes, after)
     gap = 0.0
-    for j in range(start[sets] * W):
-        s, o = lane_spot[j], at(j, P, OUT_SIZE)
+    for j in range(start[sets] * c.W):
+        s, o = lane_spot[j], at(j, c.P, c.OUT_SIZE)
         moved = spot[V_MOVED, s]
-        dp = after[o + P] - now[o + P] - now[o + P_BY_V] * moved
-        dq = after[o + Q] - now[o + Q] - now[o + Q_BY_V] * moved
-        gap = max(gap, max(abs(dp), abs(dq)) / lanes[at(j, S, SIZE)]) if s < spots else gap
+        dp = after[o + c.P] - now[o + c.P] - now[o + c.P_BY_V] * moved
+        dq = after[o + c.Q] - now[o + c.Q] - now[o + c.Q_BY_V] * moved
+        gap = max(gap, max(abs(dp), abs(dq)) / lanes[at(j, c.S, c.SIZE)]) if s < spots else gap
         if small_steps:
             part = 1.0 / (1.0 + spot[P_GAIN, s] + spot[Q_GAIN, s])
-            now[o + P] += part * (after[o + P] - now[o + P])
-            now[o + Q] += part * (after[o + Q] - now[o + Q])
-            now[o + P_BY_V] = now[o + Q_BY_V] = 0.0
+            now[o + c.P] += part * (after[o + c.P] - now[o + c.P])
+            now[o + c.Q] += part * (after[o + c.Q] - now[o + c.Q])
+            now[o + c.P_BY_V] = now[o + c.Q_BY_V] = 0.0
         else:
-            now[o + P], now[o + Q] = after[o + P], after[o + Q]
-            now[o + P_BY_V], now[o + Q_BY_V] = after[o + P_BY_V], after[o + Q_BY_V]
-        spot[P_SUM, s] += now[o + P]
-        spot[Q_SUM, s] += now[o + Q]
-        spot[P_SLOPE, s] += now[o + P_BY_V]
-        spot[Q_SLOPE, s] += now[o + Q_BY_V]
+            now[o + c.P], now[o + c.Q] = after[o + c.P], after[o + c.Q]
+            now[o + c.P_BY_V], now[o + c.Q_BY_V] = after[o + c.P_BY_V], after[o + c.Q_BY_V]
+        spot[P_SUM, s] += now[o + c.P]
+        spot[Q_SUM, s] += now[o + c.Q]
+        spot[P_SLOPE, s] += now[o + c.P_BY_V]
+        spot[Q_SLOPE, s] += now[o + c.Q_BY_V]
     return gap
 
 
@@ -132,11 +130,11 @@ def keep_voltages(
 ) -> None:  # fmt: skip
     """Give the solved voltages to the lanes of the sets first…last-1 whose state machine reads them in the next step."""
     for s in range(first, last):
-        if table[s, EXPLICIT] > 0.0:
-            for j in range(start[s] * W, start[s + 1] * W):
+        if table[s, c.EXPLICIT] > 0.0:
+            for j in range(start[s] * c.W, start[s + 1] * c.W):
                 k = place[j]
                 if k >= 0:
-                    lanes[at(j, V, SIZE)] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
+                    lanes[at(j, c.V, c.SIZE)] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
 
 
 @njit(cache=True, nogil=True)
@@ -182,7 +180,7 @@ def tree_fixed_point(
 
     Returns the number of sweeps, -1 where there is no solution; voltages are NaN then.
     """
-    n, active = v_re.size, start[sets] * W
+    n, active = v_re.size, start[sets] * c.W
     total = 0.0
     for k in range(n):
         total += v_re[k] * v_re[k] + v_im[k] * v_im[k]
@@ -241,8 +239,8 @@ def deliver(
         for j in range(resource.size):
             i = resource[j]
             if i >= 0 and first[i] >= 0:
-                o = at(j, P, OUT_SIZE)
-                out[_D_P, i], out[_D_Q, i] = now[o + P], now[o + Q]
+                o = at(j, c.P, c.OUT_SIZE)
+                out[_D_P, i], out[_D_Q, i] = now[o + c.P], now[o + c.Q]
 
 
 @njit(cache=True, nogil=True)

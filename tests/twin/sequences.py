@@ -127,7 +127,13 @@ def _service(rng: np.random.Generator, dt_s: float) -> dict[str, Any]:
 
 def _stimulus(rng: np.random.Generator, given: dict[str, Any], battery: bool, dt_s: float) -> tuple[Any, ...]:
     """Pieces of constant voltage, frequency and power; some are long enough to settle."""
-    v, f, p, permit, steady = np.ones(STEPS), np.full(STEPS, 60.0), np.ones(STEPS), np.ones(STEPS, np.bool_), np.zeros(STEPS, np.bool_)
+    v, f, p, permit, steady = (
+        np.ones(STEPS),
+        np.full(STEPS, 60.0),
+        np.ones(STEPS),
+        np.ones(STEPS, np.bool_),
+        np.zeros(STEPS, np.bool_),
+    )
     v[:2], p[:2] = float(rng.uniform(0.95, 1.04)), float(rng.uniform(0.3, 0.9))
     at, slowest = 2, max(value for name, value in given.items() if name.endswith(("_OLRT", "_RT")))
     calm = math.ceil(6.5 * slowest / dt_s)
@@ -137,7 +143,9 @@ def _stimulus(rng: np.random.Generator, given: dict[str, Any], battery: bool, dt
         kind = rng.choice(["normal", "voltage", "frequency", "both", "permit"], p=[0.4, 0.3, 0.22, 0.05, 0.03])
         v[piece], f[piece] = float(rng.uniform(0.93, 1.045)), 60.0 + float(rng.uniform(-0.015, 0.015))
         if kind in ("voltage", "both"):
-            v[piece] = float(rng.choice([rng.uniform(0.13, 0.5), rng.uniform(0.3, 0.88), rng.uniform(0.88, 1.1), rng.uniform(1.05, 1.25)]))
+            v[piece] = float(
+                rng.choice([rng.uniform(0.13, 0.5), rng.uniform(0.3, 0.88), rng.uniform(0.88, 1.1), rng.uniform(1.05, 1.25)])
+            )
         if kind in ("frequency", "both"):
             f[piece] = 60.0 + float(rng.choice([rng.uniform(-0.5, 0.5), rng.uniform(-1.5, 1.2), rng.uniform(-4.0, 2.5)]))
         p[piece] = float(rng.uniform(-1.0 if battery else 0.0, 1.0)) * (1.0 if rng.random() < 0.8 else 0.1)
@@ -182,16 +190,28 @@ def settings_of(sequences: list[Sequence]) -> Settings:
         values |= {"qv_enable": o["QV_MODE_ENABLE"], "pv_enable": o["PV_MODE_ENABLE"], "pf_enable": o["PF_MODE_ENABLE"]}
         values |= {"qp_enable": o["QP_MODE_ENABLE"], "const_pf_enable": o["CONST_PF_MODE_ENABLE"]}
         values |= {"const_q_enable": o["CONST_Q_MODE_ENABLE"], "ap_limit_enable": o["AP_LIMIT_ENABLE"]}
-        values |= {f"qv_v{k}_pu": o[f"QV_CURVE_V{k}"] for k in range(1, 5)} | {f"qv_q{k}_pu": o[f"QV_CURVE_Q{k}"] for k in range(1, 5)}
+        values |= {f"qv_v{k}_pu": o[f"QV_CURVE_V{k}"] for k in range(1, 5)} | {
+            f"qv_q{k}_pu": o[f"QV_CURVE_Q{k}"] for k in range(1, 5)
+        }
         values |= {"qv_olrt_s": o["QV_OLRT"], "qv_vref_pu": o["QV_VREF"], "qv_vref_auto": o["QV_VREF_AUTO_MODE"]}
         values |= {"qv_vref_time_s": o["QV_VREF_TIME"], "qv_vref_min_pu": o["QV_VREF_MIN"], "qv_vref_max_pu": o["QV_VREF_MAX"]}
         values |= {"const_pf": o["CONST_PF"], "const_pf_excitation": 1.0 if o["CONST_PF_EXCITATION"] == "INJ" else -1.0}
-        values |= {"const_pf_rt_s": o["CONST_PF_RT"], "const_q_pu": o["CONST_Q"], "const_q_rt_s": o["CONST_Q_RT"], "qp_rt_s": o["QP_RT"]}
+        values |= {
+            "const_pf_rt_s": o["CONST_PF_RT"],
+            "const_q_pu": o["CONST_Q"],
+            "const_q_rt_s": o["CONST_Q_RT"],
+            "qp_rt_s": o["QP_RT"],
+        }
         for y in "pq":
             for side in ("gen", "load"):
                 values |= {f"qp_{y}{k}_{side}_pu": o[f"QP_CURVE_{y}{k}_{side}".upper()] for k in range(1, 4)}
         values |= {f"pv_{y}{k}_pu": o[f"PV_CURVE_{y.upper()}{k}"] for y in "vp" for k in (1, 2)} | {"pv_olrt_s": o["PV_OLRT"]}
-        values |= {"pf_dbof_hz": o["PF_DBOF"] * scale, "pf_dbuf_hz": o["PF_DBUF"] * scale, "pf_kof": o["PF_KOF"], "pf_kuf": o["PF_KUF"]}
+        values |= {
+            "pf_dbof_hz": o["PF_DBOF"] * scale,
+            "pf_dbuf_hz": o["PF_DBUF"] * scale,
+            "pf_kof": o["PF_KOF"],
+            "pf_kuf": o["PF_KUF"],
+        }
         values |= {"pf_olrt_s": o["PF_OLRT"], "ap_limit_pu": o["AP_LIMIT"], "ap_rt_s": o["AP_RT"]}
         values |= {"es_v_low_pu": o["ES_V_LOW"], "es_v_high_pu": o["ES_V_HIGH"], "es_f_low_hz": o["ES_F_LOW"] * scale}
         values |= {"es_f_high_hz": o["ES_F_HIGH"] * scale, "es_delay_s": o["ES_DELAY"], "es_ramp_s": o["ES_RAMP_RATE"]}

@@ -79,7 +79,9 @@ by_category: {A: {}}
         g.parse_code("- 1", "x")
 
 
-@pytest.mark.parametrize(("name", "half"), [("vde-ar-n-4110", 0.33), ("vde-ar-n-4105-2018-11", 0.4359), ("en50549-1-2019", 0.4359)])
+@pytest.mark.parametrize(
+    ("name", "half"), [("vde-ar-n-4110", 0.33), ("vde-ar-n-4105-2018-11", 0.4359), ("en50549-1-2019", 0.4359)]
+)
 def test_curves_of_the_european_codes(name: str, half: float) -> None:
     """Q(U) at its points, overfrequency on momentary power, cos phi (P) at its end."""
     values = dict(g.load_code(name).values)

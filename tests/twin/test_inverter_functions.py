@@ -29,7 +29,9 @@ def _time_step(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     opender.DER.t_s = before
 
 
-def one(p_min: float = 0.0, p_max: float = 1.0, s: float = 1.0, low_p: bool = False, n: int = 1, seed: int = 0, **settings: float) -> Inverters:
+def one(
+    p_min: float = 0.0, p_max: float = 1.0, s: float = 1.0, low_p: bool = False, n: int = 1, seed: int = 0, **settings: float
+) -> Inverters:
     """Inverters of 1 MW with these settings; nominal 50 Hz."""
     sheet = Settings.full(n, 0.0)
     for name, value in settings.items():
@@ -47,9 +49,9 @@ SERVICE = {
     "es_ramp_s": 600.0,
 }  # fmt: skip
 TRIPS = {
-    "trip_enable": 1.0, "ov1_trip_v_pu": 1.1, "ov1_trip_t_s": 2.0, "ov2_trip_v_pu": 1.2, "ov2_trip_t_s": 0.16, "uv1_trip_v_pu": 0.88,
-    "uv1_trip_t_s": 2.0, "uv2_trip_v_pu": 0.5, "uv2_trip_t_s": 0.16, "of1_trip_f_hz": 51.5, "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0,
-    "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5, "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
+    "trip_enable": 1.0, "ov1_trip_v_pu": 1.1, "ov1_trip_t_s": 2.0, "ov2_trip_v_pu": 1.2, "ov2_trip_t_s": 0.16,
+    "uv1_trip_v_pu": 0.88, "uv1_trip_t_s": 2.0, "uv2_trip_v_pu": 0.5, "uv2_trip_t_s": 0.16, "of1_trip_f_hz": 51.5,
+    "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0, "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5, "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
 }  # fmt: skip
 
 
@@ -57,8 +59,8 @@ def both_on(battery: bool) -> Sequence:
     """Active power limit and volt-watt both on, a ramp of 100 steps."""
     sequence = next(s for s in map(generate, range(99)) if s.battery == battery and s.set["QV_MODE_ENABLE"])
     given = {
-        "AP_LIMIT_ENABLE": True, "AP_LIMIT": 0.8, "PV_MODE_ENABLE": True, "PF_MODE_ENABLE": False, "ES_RAMP_RATE": 10.0, "ES_DELAY": 0.1,
-        "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0, "MC_RETURN_T": 0.0,
+        "AP_LIMIT_ENABLE": True, "AP_LIMIT": 0.8, "PV_MODE_ENABLE": True, "PF_MODE_ENABLE": False, "ES_RAMP_RATE": 10.0,
+        "ES_DELAY": 0.1, "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0, "MC_RETURN_T": 0.0,
         "NP_P_MAX": VA_MAX * 1e6, "NP_P_MAX_CHARGE": VA_MAX * 1e6, "QV_MODE_ENABLE": False,
     }  # fmt: skip
     return replace(sequence, set={**sequence.set, **given}, dt_s=0.1)
@@ -95,7 +97,15 @@ def test_current_limit(v: float) -> None:
     base = generate(0)
     off = {f"{name}_ENABLE": False for name in ("AP_LIMIT", "PV_MODE", "PF_MODE", "CONST_PF_MODE", "QP_MODE", "QV_MODE", "MC")}
     times = {f"{name}_TRIP_T": 100.0 for name in ("OV1", "OV2", "UV1", "UV2")}
-    given = {**base.set, **off, **times, "CONST_Q_MODE_ENABLE": True, "CONST_Q": 0.4, "NP_CURRENT_PU": 1.1, "NP_P_MAX": VA_MAX * 1e6}
+    given = {
+        **base.set,
+        **off,
+        **times,
+        "CONST_Q_MODE_ENABLE": True,
+        "CONST_Q": 0.4,
+        "NP_CURRENT_PU": 1.1,
+        "NP_P_MAX": VA_MAX * 1e6,
+    }
     sequence = replace(base, set={**given, "NP_ABNORMAL_OP_CAT": "CAT_III"})
     opender.DER.t_s = 0.05
     der, ours = opender_of(sequence, opender), inverters_of([sequence])
@@ -225,7 +235,9 @@ def test_randomised_delay_is_drawn_by_the_seed() -> None:
 
 def test_momentary_cessation_and_return() -> None:
     """Ceases after its response time, delivers again after its return time, then active current rises at its rate."""
-    inverter = one(rt_category=3.0, mc_enable=1.0, mc_lvrt_v1_pu=0.5, mc_hvrt_v1_pu=1.1, mc_resp_s=0.25, mc_return_s=0.35, rt_ramp_s=1.0)
+    inverter = one(
+        rt_category=3.0, mc_enable=1.0, mc_lvrt_v1_pu=0.5, mc_hvrt_v1_pu=1.1, mc_resp_s=0.25, mc_return_s=0.35, rt_ramp_s=1.0
+    )
     got = [inverter.step(0.1, v, 50.0, 0.5)[0, 0] for v in [1.0] + [0.3] * 5 + [1.0] * 10]
     assert np.allclose(got, [0.5] * 3 + [0.0] * 6 + [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5][:7], atol=1e-12)
 
@@ -265,7 +277,15 @@ def test_restored_inverters_go_on_with_the_same_bytes() -> None:
     """State and restore in a new object, settings in waiting included."""
     rng = np.random.default_rng(5)
     sheet = {**SERVICE, **TRIPS, **DROOP, "es_delay_s": 3.0, "es_ramp_s": 5.0, "qv_vref_auto": 1.0, "qv_vref_time_s": 20.0}
-    sheet |= {"qv_enable": 1.0, "qv_v1_pu": 0.9, "qv_v2_pu": 0.98, "qv_v3_pu": 1.02, "qv_v4_pu": 1.1, "qv_q1_pu": 0.4, "qv_q4_pu": -0.4}
+    sheet |= {
+        "qv_enable": 1.0,
+        "qv_v1_pu": 0.9,
+        "qv_v2_pu": 0.98,
+        "qv_v3_pu": 1.02,
+        "qv_v4_pu": 1.1,
+        "qv_q1_pu": 0.4,
+        "qv_q4_pu": -0.4,
+    }
     sheet |= {"qv_olrt_s": 3.0, "set_exe_time_s": 12.0, "pf_olrt_s": 2.0, "qv_vref_min_pu": 0.95, "qv_vref_max_pu": 1.05}
     made = [one(n=40, s=1.1, **sheet) for _ in range(2)]
     v, f = np.repeat(rng.uniform(0.85, 1.13, (5, 40)), 8, axis=0), rng.uniform(49.6, 50.4, 40)
@@ -289,7 +309,10 @@ def test_parts_of_a_step_are_the_step() -> None:
     from twin.devices.inverter.advance import advance, settle
     from twin.devices.inverter.respond import respond
 
-    made = [one(n=20, s=1.1, **{**SERVICE, **TRIPS, **DROOP, "const_q_enable": 1.0, "const_q_pu": 0.3, "const_q_rt_s": 2.0}) for _ in range(2)]
+    made = [
+        one(n=20, s=1.1, **{**SERVICE, **TRIPS, **DROOP, "const_q_enable": 1.0, "const_q_pu": 0.3, "const_q_rt_s": 2.0})
+        for _ in range(2)
+    ]
     rng = np.random.default_rng(9)
     for _ in range(30):
         v, f = rng.uniform(0.8, 1.2, 20), rng.uniform(49.0, 51.0, 20)

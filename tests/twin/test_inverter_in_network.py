@@ -11,8 +11,8 @@ from tests.twin.small import STEP_NS, B, coupling, feeder, offer, plant, village
 from twin.coupling import Coupling
 from twin.spec import FleetSpec
 from vpp.grid.powerflow import ENGINES
-from vpp.kernel.settings import Settings
 from vpp.kernel.setpoints import Asked, Setpoints
+from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray
 
 SERVICE = {

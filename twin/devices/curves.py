@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from vpp.fields import Fraction, Number, Part, Pu, Seconds, Where, by_shape
-from vpp.kernel.settings import Settings
 
 
 class VoltVar(Part):
@@ -21,6 +20,10 @@ class VoltVar(Part):
     v_pu: tuple[Pu, Pu, Pu, Pu] = Field(description="voltages of the four points, ascending [pu]")
     q_pu: tuple[Number, Number, Number, Number] = Field(description="reactive power there, of nameplate, injection positive [pu]")
     response_s: Seconds = Field(5.0, description="open-loop response time to 90 % [s]")
+    reference_pu: Pu = Field(1.0, description="reference voltage; the curve moves with it [pu]")
+    follow_s: Seconds | None = Field(
+        None, description="time constant with which the reference follows the voltage, within 0.95…1.05 pu [s]; default: it stays"
+    )
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """A curve goes up in voltage, down in reactive power, and stays inside the nameplate."""
@@ -51,25 +54,11 @@ VOLT_VAR = {
     "A": VoltVar(v_pu=(0.90, 1.00, 1.00, 1.10), q_pu=(0.25, 0.0, 0.0, -0.25), response_s=10.0),
     "B": VoltVar(v_pu=(0.92, 0.98, 1.02, 1.08), q_pu=(0.44, 0.0, 0.0, -0.44), response_s=5.0),
 }
-VOLT_WATT = VoltWatt()
-
 VoltVarChoice = Annotated[
-    Annotated[Literal["off", "A", "B"], Tag("text")] | Annotated[VoltVar, Tag("mapping")],
+    Annotated[Literal["off", "on", "A", "B"], Tag("text")] | Annotated[VoltVar, Tag("mapping")],
     Discriminator(by_shape),
 ]
 VoltWattChoice = Annotated[
     Annotated[Literal["off", "on"], Tag("text")] | Annotated[VoltWatt, Tag("mapping")],
     Discriminator(by_shape),
 ]
-
-
-def fill_curves(settings: Settings, volt_var: object, volt_watt: object) -> None:
-    """Fill in the curves that an entry chose; one that is off keeps the standard's default points."""
-    var = volt_var if isinstance(volt_var, VoltVar) else VOLT_VAR["A" if volt_var == "A" else "B"]
-    watt = volt_watt if isinstance(volt_watt, VoltWatt) else VOLT_WATT
-    settings.qv_enable, settings.pv_enable = float(volt_var != "off"), float(volt_watt != "off")
-    settings.qv_v1_pu, settings.qv_v2_pu, settings.qv_v3_pu, settings.qv_v4_pu = var.v_pu
-    settings.qv_q1_pu, settings.qv_q2_pu, settings.qv_q3_pu, settings.qv_q4_pu = var.q_pu
-    settings.pv_v1_pu, settings.pv_v2_pu = watt.v_pu
-    settings.pv_p1_pu, settings.pv_p2_pu = watt.p_pu
-    settings.qv_olrt_s, settings.pv_olrt_s = var.response_s, watt.response_s

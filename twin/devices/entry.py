@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
 
-from twin.devices.curves import VoltVarChoice, VoltWattChoice, fill_curves
+from twin.devices.functions import Functions
 from twin.series import Source
 from vpp.fields import Count, Flag, Fraction, MvaRating, MwPerSecond, MwRating, Name, Part, Ratio, Where, bad, by_shape
 from vpp.kernel.fleet import CONTROL_NONE
@@ -84,6 +84,7 @@ class Places:
         time_ns: (T,) beginning of every step, UTC.
         dt_s: length of a step.
         zone: IANA time zone of the scenario's local times.
+        nominal_hz: nominal frequency of the scenario.
     """
 
     bus: IntArray
@@ -96,6 +97,7 @@ class Places:
     time_ns: IntArray
     dt_s: float
     zone: str
+    nominal_hz: float = 50.0
 
     @property
     def m(self) -> int:
@@ -205,12 +207,10 @@ class Entry(Part):
         raise NotImplementedError
 
 
-class InverterEntry(Entry):
+class InverterEntry(Functions, Entry):
     """What everything behind an inverter shares: a nameplate, functions of its own, and being controllable."""
 
     s_mva: MvaRating | None = Field(None, description="nameplate apparent power [MVA]; default: the sgen's own, else 1.1 · p_mw")
-    volt_var: VoltVarChoice = Field("off", description="off, A or B (IEEE 1547-2018 categories), or a curve")
-    volt_watt: VoltWattChoice = Field("off", description="off, on (IEEE 1547-2018 defaults), or a curve")
     ramp_mw_per_s: MwPerSecond | None = Field(None, description="fastest change that may be asked for [MW/s]; default: no limit")
     controls: ClassVar[int] = CONTROL_NONE  # how controllers act on it: CONTROL_LIMIT or CONTROL_FOLLOW
     controllable: Flag = Field(True, description="false: runs by itself, controllers only see it")
@@ -230,7 +230,7 @@ class InverterEntry(Entry):
         columns.control = np.full(places.m, self.controls if self.controllable else CONTROL_NONE)
         if self.ramp_mw_per_s is not None:
             columns.ramp_mw_per_s = np.full(places.m, self.ramp_mw_per_s)
-        fill_curves(columns.settings, self.volt_var, self.volt_watt)
+        self.fill(columns.settings, places.nominal_hz)
         return columns
 
     def _nameplate(self, places: Places, rating: FloatArray) -> FloatArray:

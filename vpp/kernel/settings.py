@@ -103,7 +103,9 @@ class Settings(Signals):
     uf1_trip_t_s = Signal("s", "underfrequency 1, clearing time")
     uf2_trip_f_hz = Signal("Hz", "underfrequency 2, trips below")
     uf2_trip_t_s = Signal("s", "underfrequency 2, clearing time")
-    rt_category = Signal("1", "ride-through category 1, 2 or 3 (IEEE 1547-2018, 6.4.2); 0: none", flags=("none", "I", "II", "III"))
+    rt_category = Signal(
+        "1", "ride-through category 1, 2 or 3 (IEEE 1547-2018, 6.4.2); 0: none", flags=("none", "I", "II", "III")
+    )
     mc_enable = Signal("1", "momentary cessation on (1) or off (0); IEEE 1547-2018, 6.4.2")
     mc_lvrt_v1_pu = Signal("pu", "momentary cessation at this voltage and below")
     mc_hvrt_v1_pu = Signal("pu", "momentary cessation at this voltage and above")

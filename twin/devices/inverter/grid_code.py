@@ -53,9 +53,7 @@ class GridCode:
         """The same for another nominal frequency: every frequency in proportion."""
         scale = nominal_hz / self.nominal_hz
         values = {name: value * scale if name.endswith("_hz") else value for name, value in self.values.items()}
-        return GridCode(
-            self.name, self.title, self.edition, self.source, nominal_hz, values, self.unverified, self.not_modelled
-        )
+        return GridCode(self.name, self.title, self.edition, self.source, nominal_hz, values, self.unverified, self.not_modelled)
 
 
 def names() -> tuple[str, ...]:
@@ -109,7 +107,9 @@ def load_code(name: str, category: str | None = None, ride_through: str | None =
 def _data(name: str) -> Mapping[str, Any]:
     if name not in names():
         close = get_close_matches(name, names(), 1, 0.5)
-        raise GridCodeError(f"no grid code {name!r}" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names())}"))
+        raise GridCodeError(
+            f"no grid code {name!r}" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names())}")
+        )
     text = (resources.files("twin.devices.inverter") / "codes" / f"{name}.yaml").read_text("utf-8")
     return parse_code(text, name)
 

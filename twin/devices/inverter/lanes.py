@@ -194,9 +194,13 @@ class Inverters:
 
         Args:
             dt_s: length of the step.
-            vm_pu, f_hz: voltage and frequency at the terminals.
-            p_mw: active power offered, injection positive; ``p_min_mw``…``p_max_mw``: what could be delivered.
-            q_mvar: commanded reactive power; ``follow_q``: 1 where it leads.
+            vm_pu: voltage at the terminals.
+            f_hz: frequency there.
+            p_mw: active power offered, injection positive.
+            p_min_mw: least active power that could be delivered.
+            p_max_mw: most active power that could be delivered; default: what is offered.
+            q_mvar: commanded reactive power.
+            follow_q: 1 where that leads.
             permit: 1 where service is permitted.
 
         Returns:

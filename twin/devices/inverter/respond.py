@@ -14,12 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-from twin.devices.inverter.columns import (
-    BIG, BY_POWER, CAP_ABS, CAP_ABS_C, CAP_INJ, CAP_INJ_C, CONST_Q, D1, D2, D3, DP, E1, E2, E3, E4, E5, FOLLOWS, I_MAX, LOW_P,
-    OUT_SIZE, P1, P2_NEG, P_BY_V, P_LAG, P_LAGGED, P_MIN, P_TOP, P_WANT, PF_COS, PF_D, PF_P, PF_SIGN, PF_W, PR, PRIO_P, PV, Q1,
-    Q_BY_V, Q_LAG, Q_LAGGED, Q_OFFER, QV, RATIO, REQ_ABS, REQ_INJ, SIZE, STATUS, U1, UW, V1, V2, V3, VREF, VREF_AUTO, VREF_MAX,
-    VREF_MIN, VREF_SET, W1, W2, W3, X1, X2, X3, X4, X5, XW1, XW2, XW3, XW4, XW5, Y1, P, Q, S, V, W,
-)  # fmt: skip
+from twin.devices.inverter import columns as c
 from vpp.kernel.signals import FloatArray, IntArray
 
 
@@ -39,7 +34,7 @@ def respond(
         out: blocks of what comes out, flat.
     """
     for k in range(first, last):
-        if table[k, BY_POWER] > 0.0:
+        if table[k, c.BY_POWER] > 0.0:
             by_power(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
         else:
             by_voltage(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
@@ -54,7 +49,7 @@ def unit(x: float) -> float:
 @njit(cache=True, nogil=True)
 def inside(x: float) -> float:
     """1 strictly between 0 and 1, 0 elsewhere: x (1 - x) is zero on the flat parts and only there."""
-    return min(x * (1.0 - x) * BIG, 1.0)
+    return min(x * (1.0 - x) * c.BIG, 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -67,30 +62,30 @@ def share_at(at: float, low_p: float) -> float:
 @njit(cache=True, nogil=True, error_model="numpy")
 def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
     """Lanes of one set whose reactive power is led by volt-var, by a constant, or by nothing."""
-    v1, w1, v2, w2, v3, w3 = t[V1], t[W1], t[V2], t[W2], t[V3], t[W3]
-    q1, d1, d2, d3, constant = t[Q1], t[D1], t[D2], t[D3], t[CONST_Q]
-    reference, follows, lowest, highest = t[VREF_SET], t[VREF_AUTO], t[VREF_MIN], t[VREF_MAX]
-    u1, uw, p1, dp, charges, watt_on = t[U1], t[UW], t[P1], t[DP], t[P2_NEG], t[PV]
-    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[CAP_INJ], t[CAP_ABS], t[CAP_INJ_C], t[CAP_ABS_C], t[LOW_P]
-    prio, req_inj, req_abs, i_max, var_on = t[PRIO_P], t[REQ_INJ], t[REQ_ABS], t[I_MAX], t[QV]
+    v1, w1, v2, w2, v3, w3 = t[c.V1], t[c.W1], t[c.V2], t[c.W2], t[c.V3], t[c.W3]
+    q1, d1, d2, d3, constant = t[c.Q1], t[c.D1], t[c.D2], t[c.D3], t[c.CONST_Q]
+    reference, follows, lowest, highest = t[c.VREF_SET], t[c.VREF_AUTO], t[c.VREF_MIN], t[c.VREF_MAX]
+    u1, uw, p1, dp, charges, watt_on = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV]
+    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
+    prio, req_inj, req_abs, i_max, var_on = t[c.PRIO_P], t[c.REQ_INJ], t[c.REQ_ABS], t[c.I_MAX], t[c.QV]
     steep1, steep2, steep3 = d1 * w1, d2 * w2, d3 * w3
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * SIZE, block * OUT_SIZE
-        for lane in range(np.uint64(W)):
+        base, o = block * c.SIZE, block * c.OUT_SIZE
+        for lane in range(np.uint64(c.W)):
             i = base + lane
-            v, s, rated, want, led = x[i + V], x[i + S], x[i + PR], x[i + P_WANT], 1.0 - x[i + FOLLOWS]
-            on = 1.0 if abs(x[i + STATUS] - 4.0) < 3.5 else 0.0
-            shift = reference + follows * (min(max(x[i + VREF], lowest), highest) - reference) - 1.0
+            v, s, rated, want, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.P_WANT], 1.0 - x[i + c.FOLLOWS]
+            on = 1.0 if abs(x[i + c.STATUS] - 4.0) < 3.5 else 0.0
+            shift = reference + follows * (min(max(x[i + c.VREF], lowest), highest) - reference) - 1.0
             moved = v - shift
-            a, b, c = unit((moved - v1) * w1), unit((moved - v2) * w2), unit((moved - v3) * w3)
-            q = constant + q1 + a * d1 + b * d2 + c * d3
-            q = x[i + Q_LAG] + lag_q * (q - x[i + Q_LAG])
+            low, mid, high = unit((moved - v1) * w1), unit((moved - v2) * w2), unit((moved - v3) * w3)
+            q = constant + q1 + low * d1 + mid * d2 + high * d3
+            q = x[i + c.Q_LAG] + lag_q * (q - x[i + c.Q_LAG])
             u = unit((v - u1) * uw)
-            fall = dp + charges * (x[i + RATIO] - 1.0)
-            limit = x[i + P_LAG] + lag_p * (p1 + u * fall - x[i + P_LAG])
-            out[o + lane + Q_LAGGED], out[o + lane + P_LAGGED] = q, limit
-            p = want + watt_on * (max(min(want, limit * rated), min(want, x[i + P_MIN])) - want)
-            q = x[i + FOLLOWS] * x[i + Q_OFFER] + led * q * s
+            fall = dp + charges * (x[i + c.RATIO] - 1.0)
+            limit = x[i + c.P_LAG] + lag_p * (p1 + u * fall - x[i + c.P_LAG])
+            out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
+            p = want + watt_on * (max(min(want, limit * rated), min(want, x[i + c.P_MIN])) - want)
+            q = x[i + c.FOLLOWS] * x[i + c.Q_OFFER] + led * q * s
             part = share_at(abs(p) / rated, low_p)
             inject = min((cap_inj if p >= 0.0 else cap_inj_c) * part, 1.0) * s
             absorb = min((cap_abs if p >= 0.0 else cap_abs_c) * part, 1.0) * s
@@ -99,15 +94,15 @@ def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
             absorb = min(absorb, s + prio * (max(room, req_abs * s) - s))
             current = min(i_max * v, 1.0) * s
             inject, absorb = min(inject, current), min(absorb, current)
-            free = min(max(inject - q, 0.0) * BIG, 1.0) * min(max(absorb + q, 0.0) * BIG, 1.0)
-            binds = inside(u) * min(max(want - limit * rated, 0.0) * BIG, 1.0)
-            steep = steep1 * inside(a) + steep2 * inside(b) + steep3 * inside(c)
-            out[o + lane + P_BY_V] = on * watt_on * lag_p * rated * fall * uw * binds
-            out[o + lane + Q_BY_V] = on * led * lag_q * free * var_on * s * steep
+            free = min(max(inject - q, 0.0) * c.BIG, 1.0) * min(max(absorb + q, 0.0) * c.BIG, 1.0)
+            binds = inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
+            steep = steep1 * inside(low) + steep2 * inside(mid) + steep3 * inside(high)
+            out[o + lane + c.P_BY_V] = on * watt_on * lag_p * rated * fall * uw * binds
+            out[o + lane + c.Q_BY_V] = on * led * lag_q * free * var_on * s * steep
             q = min(max(q, -absorb), inject)
-            room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + P_TOP])
-            out[o + lane + P] = on * min(max(p, -room), room)
-            out[o + lane + Q] = on * q
+            room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + c.P_TOP])
+            out[o + lane + c.P] = on * min(max(p, -room), room)
+            out[o + lane + c.Q] = on * q
 
 
 @njit(cache=True, nogil=True)
@@ -120,11 +115,11 @@ def _cosine_tangent(p: float, beginning: float, width: float, cosine: float, cha
 @njit(cache=True, nogil=True)
 def _watt_var(p: float, t: FloatArray) -> tuple[float, float]:
     """Reactive power of nameplate by active power of rated, and its slope: five pieces between six points."""
-    a, b, c = unit((p - t[X1]) * t[XW1]), unit((p - t[X2]) * t[XW2]), unit((p - t[X3]) * t[XW3])
-    d, e = unit((p - t[X4]) * t[XW4]), unit((p - t[X5]) * t[XW5])
-    q = t[Y1] + a * t[E1] + b * t[E2] + c * t[E3] + d * t[E4] + e * t[E5]
-    slope = inside(a) * t[E1] * t[XW1] + inside(b) * t[E2] * t[XW2] + inside(c) * t[E3] * t[XW3]
-    return q, slope + inside(d) * t[E4] * t[XW4] + inside(e) * t[E5] * t[XW5]
+    u1, u2, u3 = unit((p - t[c.X1]) * t[c.XW1]), unit((p - t[c.X2]) * t[c.XW2]), unit((p - t[c.X3]) * t[c.XW3])
+    u4, u5 = unit((p - t[c.X4]) * t[c.XW4]), unit((p - t[c.X5]) * t[c.XW5])
+    q = t[c.Y1] + u1 * t[c.E1] + u2 * t[c.E2] + u3 * t[c.E3] + u4 * t[c.E4] + u5 * t[c.E5]
+    slope = inside(u1) * t[c.E1] * t[c.XW1] + inside(u2) * t[c.E2] * t[c.XW2] + inside(u3) * t[c.E3] * t[c.XW3]
+    return q, slope + inside(u4) * t[c.E4] * t[c.XW4] + inside(u5) * t[c.E5] * t[c.XW5]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -148,33 +143,33 @@ def _on_circle(p: float, t: FloatArray, s: float, rated: float, ratio: float) ->
 @njit(cache=True, nogil=True, error_model="numpy")
 def by_power(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
     """Lanes of one set whose reactive power is led by active power: power factor, cos phi (P), or watt-var."""
-    u1, uw, p1, dp, charges, watt_on = t[U1], t[UW], t[P1], t[DP], t[P2_NEG], t[PV]
-    sign, begins, width, cosine, change = t[PF_SIGN], t[PF_P], t[PF_W], t[PF_COS], t[PF_D]
+    u1, uw, p1, dp, charges, watt_on = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV]
+    sign, begins, width, cosine, change = t[c.PF_SIGN], t[c.PF_P], t[c.PF_W], t[c.PF_COS], t[c.PF_D]
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * SIZE, block * OUT_SIZE
-        for lane in range(np.uint64(W)):
+        base, o = block * c.SIZE, block * c.OUT_SIZE
+        for lane in range(np.uint64(c.W)):
             i = base + lane
-            v, s, rated, ratio, want = x[i + V], x[i + S], x[i + PR], x[i + RATIO], x[i + P_WANT]
-            on = 1.0 if abs(x[i + STATUS] - 4.0) < 3.5 else 0.0
+            v, s, rated, ratio, want = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.RATIO], x[i + c.P_WANT]
+            on = 1.0 if abs(x[i + c.STATUS] - 4.0) < 3.5 else 0.0
             u = unit((v - u1) * uw)
             fall = dp + charges * (ratio - 1.0)
-            limit = x[i + P_LAG] + lag_p * (p1 + u * fall - x[i + P_LAG])
-            p = want + watt_on * (max(min(want, limit * rated), min(want, x[i + P_MIN])) - want)
+            limit = x[i + c.P_LAG] + lag_p * (p1 + u * fall - x[i + c.P_LAG])
+            p = want + watt_on * (max(min(want, limit * rated), min(want, x[i + c.P_MIN])) - want)
             side = rated if p >= 0.0 else rated * ratio
             tangent = _cosine_tangent(abs(p) / rated, begins, width, cosine, change)
             curve, slope = _watt_var(p / side, t)
-            q = x[i + Q_LAG] + lag_q * (sign * tangent * p / s + curve - x[i + Q_LAG])
-            out[o + lane + Q_LAGGED], out[o + lane + P_LAGGED] = q, limit
-            answer = watt_on * lag_p * rated * fall * uw * inside(u) * min(max(want - limit * rated, 0.0) * BIG, 1.0)
-            led = 1.0 - x[i + FOLLOWS]
-            p, q, free = _within(p, q * s, led, x[i + Q_OFFER], t, s, rated, ratio)
-            current = min(t[I_MAX] * v, 1.0) * s
+            q = x[i + c.Q_LAG] + lag_q * (sign * tangent * p / s + curve - x[i + c.Q_LAG])
+            out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
+            answer = watt_on * lag_p * rated * fall * uw * inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
+            led = 1.0 - x[i + c.FOLLOWS]
+            p, q, free = _within(p, q * s, led, x[i + c.Q_OFFER], t, s, rated, ratio)
+            current = min(t[c.I_MAX] * v, 1.0) * s
             q = min(max(q, -current), current)
-            room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + P_TOP])
-            out[o + lane + P] = on * min(max(p, -room), room)
-            out[o + lane + Q] = on * q
-            out[o + lane + P_BY_V] = on * answer
-            out[o + lane + Q_BY_V] = on * answer * lag_q * led * free * (sign * tangent + slope * s / side)
+            room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + c.P_TOP])
+            out[o + lane + c.P] = on * min(max(p, -room), room)
+            out[o + lane + c.Q] = on * q
+            out[o + lane + c.P_BY_V] = on * answer
+            out[o + lane + c.Q_BY_V] = on * answer * lag_q * led * free * (sign * tangent + slope * s / side)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -187,11 +182,11 @@ def _within(
     and goes before active power.
     """
     over = p * p + q * q > s * s
-    part = share_at(abs(p) / rated, t[LOW_P])
-    inject = min((t[CAP_INJ] if p >= 0.0 else t[CAP_INJ_C]) * part, 1.0) * s
-    absorb = min((t[CAP_ABS] if p >= 0.0 else t[CAP_ABS_C]) * part, 1.0) * s
+    part = share_at(abs(p) / rated, t[c.LOW_P])
+    inject = min((t[c.CAP_INJ] if p >= 0.0 else t[c.CAP_INJ_C]) * part, 1.0) * s
+    absorb = min((t[c.CAP_ABS] if p >= 0.0 else t[c.CAP_ABS_C]) * part, 1.0) * s
     q = q if led > 0.5 else commanded
-    if t[PF_SIGN] != 0.0 and led > 0.5:
+    if t[c.PF_SIGN] != 0.0 and led > 0.5:
         scale = s / math.sqrt(p * p + q * q) if over else 1.0
         clipped = min(max(q * scale, -absorb), inject)
         beyond = min(abs(p), math.sqrt(max(s * s - clipped * clipped, 0.0))) * (1.0 if p >= 0.0 else -1.0)

@@ -43,7 +43,7 @@ class Compiled:
 
 def compile_table(sheet: Settings, capability: Capability, resource: IntArray) -> Compiled:
     """Find the distinct sets of settings and compile each of them once."""
-    table_of = capability.table[resource]
+    table_of = capability.table[resource].astype(np.int64)
     key = _keys(np.vstack([sheet.block, table_of[None, :].astype(np.float64)]))
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
     rows = _rows(Settings(sheet.block[:, first]), capability, table_of[first])
@@ -81,7 +81,14 @@ def _rows(s: Settings, capability: Capability, table_of: IntArray) -> FloatArray
     t[:, c.BY_POWER] = (mode == 1) | (mode == 3)
     t[:, c.ACTIVE] = (mode == 2) | (s.pv_enable > 0)
     t[:, c.EXPLICIT] = _any(
-        s.pf_enable, s.ap_limit_enable, s.es_enable, s.trip_enable, s.rt_category, s.mc_enable, s.rt_ramp_s, (mode == 2) * s.qv_vref_auto
+        s.pf_enable,
+        s.ap_limit_enable,
+        s.es_enable,
+        s.trip_enable,
+        s.rt_category,
+        s.mc_enable,
+        s.rt_ramp_s,
+        (mode == 2) * s.qv_vref_auto,
     )
     return t
 
