@@ -106,95 +106,123 @@ def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
 
 
 @njit(cache=True, nogil=True)
-def _cosine_tangent(p: float, beginning: float, width: float, cosine: float, change: float) -> float:
-    """Reactive over active power at this active power of rated, a magnitude: constant power factor or cos phi (P)."""
-    pf = cosine + unit((p - beginning) * width) * change
-    return math.sqrt(max(1.0 / (pf * pf) - 1.0, 0.0))
-
-
-@njit(cache=True, nogil=True)
-def _watt_var(p: float, t: FloatArray) -> tuple[float, float]:
-    """Reactive power of nameplate by active power of rated, and its slope: five pieces between six points."""
-    u1, u2, u3 = unit((p - t[c.X1]) * t[c.XW1]), unit((p - t[c.X2]) * t[c.XW2]), unit((p - t[c.X3]) * t[c.XW3])
-    u4, u5 = unit((p - t[c.X4]) * t[c.XW4]), unit((p - t[c.X5]) * t[c.XW5])
-    q = t[c.Y1] + u1 * t[c.E1] + u2 * t[c.E2] + u3 * t[c.E3] + u4 * t[c.E4] + u5 * t[c.E5]
-    slope = inside(u1) * t[c.E1] * t[c.XW1] + inside(u2) * t[c.E2] * t[c.XW2] + inside(u3) * t[c.E3] * t[c.XW3]
-    return q, slope + inside(u4) * t[c.E4] * t[c.XW4] + inside(u5) * t[c.E5] * t[c.XW5]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _on_circle(p: float, t: FloatArray, s: float, rated: float, ratio: float) -> float:
-    """Magnitude of the active power at which the watt-var curve leaves the nameplate circle, at most ``p``'s.
-
-    Straight pieces meet a circle in closed form; the second round takes the piece on which the first one ended.
-    """
-    sign = 1.0 if p >= 0.0 else -1.0
-    size = min(abs(p), s)
-    for _ in range(2):
-        base = rated if p >= 0.0 else rated * ratio
-        q, slope = _watt_var(sign * size / base, t)
-        b = slope * s * sign / base
-        a = q * s - b * size
-        root = math.sqrt(max(s * s * (1.0 + b * b) - a * a, 0.0))
-        size = max((root - a * b) / (1.0 + b * b), 0.0)
-    return min(size, abs(p))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def by_power(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
     """Lanes of one set whose reactive power is led by active power: power factor, cos phi (P), or watt-var."""
+    if t[c.PF_SIGN] != 0.0:
+        _by_factor(begin, end, t, lag_q, lag_p, x, out)
+    else:
+        _by_curve(begin, end, t, lag_q, lag_p, x, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _watt(
+    v: float, i: int, u1: float, uw: float, p1: float, fall: float, lag_p: float, on: float, x: FloatArray
+) -> tuple[float, float, float]:
+    """Active power by volt-watt [MW], its limit at the end of the step [pu], and its answer to voltage [MW/pu]."""
+    rated, want = x[i + c.PR], x[i + c.P_WANT]
+    u = unit((v - u1) * uw)
+    limit = x[i + c.P_LAG] + lag_p * (p1 + u * fall - x[i + c.P_LAG])
+    p = want + on * (max(min(want, limit * rated), min(want, x[i + c.P_MIN])) - want)
+    return p, limit, on * lag_p * rated * fall * uw * inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _by_factor(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+    """Constant power factor or cos phi (P). Outside the circle both powers shrink along the line of the power factor."""
     u1, uw, p1, dp, charges, watt_on = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV]
     sign, begins, width, cosine, change = t[c.PF_SIGN], t[c.PF_P], t[c.PF_W], t[c.PF_COS], t[c.PF_D]
+    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
+    i_max = t[c.I_MAX]
     for block in range(np.uint64(begin), np.uint64(end)):
         base, o = block * c.SIZE, block * c.OUT_SIZE
         for lane in range(np.uint64(c.W)):
             i = base + lane
-            v, s, rated, ratio, want = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.RATIO], x[i + c.P_WANT]
+            v, s, rated, led = x[i + c.V], x[i + c.S], x[i + c.PR], 1.0 - x[i + c.FOLLOWS]
             on = 1.0 if abs(x[i + c.STATUS] - 4.0) < 3.5 else 0.0
-            u = unit((v - u1) * uw)
-            fall = dp + charges * (ratio - 1.0)
-            limit = x[i + c.P_LAG] + lag_p * (p1 + u * fall - x[i + c.P_LAG])
-            p = want + watt_on * (max(min(want, limit * rated), min(want, x[i + c.P_MIN])) - want)
-            side = rated if p >= 0.0 else rated * ratio
-            tangent = _cosine_tangent(abs(p) / rated, begins, width, cosine, change)
-            curve, slope = _watt_var(p / side, t)
-            q = x[i + c.Q_LAG] + lag_q * (sign * tangent * p / s + curve - x[i + c.Q_LAG])
+            p, limit, answer = _watt(v, i, u1, uw, p1, dp + charges * (x[i + c.RATIO] - 1.0), lag_p, watt_on, x)
+            factor = cosine + unit((abs(p) / rated - begins) * width) * change
+            tangent = sign * math.sqrt(max(1.0 / (factor * factor) - 1.0, 0.0))
+            q = x[i + c.Q_LAG] + lag_q * (tangent * p / s - x[i + c.Q_LAG])
             out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
-            answer = watt_on * lag_p * rated * fall * uw * inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
-            led = 1.0 - x[i + c.FOLLOWS]
-            p, q, free = _within(p, q * s, led, x[i + c.Q_OFFER], t, s, rated, ratio)
-            current = min(t[c.I_MAX] * v, 1.0) * s
-            q = min(max(q, -current), current)
+            part = share_at(abs(p) / rated, low_p)
+            inject = min((cap_inj if p >= 0.0 else cap_inj_c) * part, 1.0) * s
+            absorb = min((cap_abs if p >= 0.0 else cap_abs_c) * part, 1.0) * s
+            scale = s / math.sqrt(max(p * p + q * q * s * s, s * s))
+            scale = scale if led > 0.5 else 1.0
+            asked = led * q * s * scale + x[i + c.FOLLOWS] * x[i + c.Q_OFFER]
+            current = min(i_max * v, 1.0) * s
+            q = min(max(asked, -min(absorb, current)), min(inject, current))
+            free = 1.0 if (q == asked) & (scale >= 1.0) else 0.0
+            p = p * (scale if q == asked else 1.0)
             room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + c.P_TOP])
             out[o + lane + c.P] = on * min(max(p, -room), room)
             out[o + lane + c.Q] = on * q
             out[o + lane + c.P_BY_V] = on * answer
-            out[o + lane + c.Q_BY_V] = on * answer * lag_q * led * free * (sign * tangent + slope * s / side)
+            out[o + lane + c.Q_BY_V] = on * answer * lag_q * led * free * tangent
+
+
+@njit(cache=True, nogil=True)
+def _points(t: FloatArray) -> tuple[float, ...]:
+    """What a watt-var curve consists of: beginnings, inverse widths and differences of its five pieces, its first value."""
+    return (
+        t[c.X1], t[c.X2], t[c.X3], t[c.X4], t[c.X5], t[c.XW1], t[c.XW2], t[c.XW3], t[c.XW4], t[c.XW5],
+        t[c.E1], t[c.E2], t[c.E3], t[c.E4], t[c.E5], t[c.Y1],
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def watt_var(p: float, k: tuple[float, ...]) -> tuple[float, float]:
+    """Reactive power of nameplate by active power of rated, and its slope: five pieces between six points."""
+    u1, u2, u3 = unit((p - k[0]) * k[5]), unit((p - k[1]) * k[6]), unit((p - k[2]) * k[7])
+    u4, u5 = unit((p - k[3]) * k[8]), unit((p - k[4]) * k[9])
+    q = k[15] + u1 * k[10] + u2 * k[11] + u3 * k[12] + u4 * k[13] + u5 * k[14]
+    slope = inside(u1) * k[10] * k[5] + inside(u2) * k[11] * k[6] + inside(u3) * k[12] * k[7]
+    return q, slope + inside(u4) * k[13] * k[8] + inside(u5) * k[14] * k[9]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _within(
-    p: float, q: float, led: float, commanded: float, t: FloatArray, s: float, rated: float, ratio: float
-) -> tuple[float, float, float]:
-    """Bring a point on a power-factor line or a watt-var curve into the circle along it, and into the capability.
+def _crossing(size: float, sign: float, k: tuple[float, ...], s: float, side: float) -> float:
+    """Magnitude of the active power at which the curve's piece at ``size`` meets the nameplate circle, in closed form."""
+    q, slope = watt_var(sign * size / side, k)
+    b = slope * s * sign / side
+    a = q * s - b * size
+    root = math.sqrt(max(s * s * (1.0 + b * b) - a * a, 0.0))
+    return max((root - a * b) / (1.0 + b * b), 0.0)
 
-    Returns active and reactive power [MW, Mvar], and 1 where nothing binds. A commanded reactive power leads instead
-    and goes before active power.
-    """
-    over = p * p + q * q > s * s
-    part = share_at(abs(p) / rated, t[c.LOW_P])
-    inject = min((t[c.CAP_INJ] if p >= 0.0 else t[c.CAP_INJ_C]) * part, 1.0) * s
-    absorb = min((t[c.CAP_ABS] if p >= 0.0 else t[c.CAP_ABS_C]) * part, 1.0) * s
-    q = q if led > 0.5 else commanded
-    if t[c.PF_SIGN] != 0.0 and led > 0.5:
-        scale = s / math.sqrt(p * p + q * q) if over else 1.0
-        clipped = min(max(q * scale, -absorb), inject)
-        beyond = min(abs(p), math.sqrt(max(s * s - clipped * clipped, 0.0))) * (1.0 if p >= 0.0 else -1.0)
-        return (p * scale if clipped == q * scale else beyond), clipped, (0.0 if over or clipped != q * scale else 1.0)
-    if over and led > 0.5:
-        size = _on_circle(p, t, s, rated, ratio)
-        p = size if p >= 0.0 else -size
-        most = abs(_watt_var(p / (rated if p >= 0.0 else rated * ratio), t)[0]) * s
-        q = min(max(q, -most), most)
-    clipped = min(max(q, -absorb), inject)
-    return p, clipped, (1.0 if clipped == q and not over else 0.0)
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _by_curve(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+    """Watt-var. Outside the circle the inverter stands where its curve crosses it; a second look finds the right piece."""
+    u1, uw, p1, dp, charges, watt_on, k = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV], _points(t)
+    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
+    i_max = t[c.I_MAX]
+    for block in range(np.uint64(begin), np.uint64(end)):
+        base, o = block * c.SIZE, block * c.OUT_SIZE
+        for lane in range(np.uint64(c.W)):
+            i = base + lane
+            v, s, rated, ratio, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.RATIO], 1.0 - x[i + c.FOLLOWS]
+            on = 1.0 if abs(x[i + c.STATUS] - 4.0) < 3.5 else 0.0
+            p, limit, answer = _watt(v, i, u1, uw, p1, dp + charges * (ratio - 1.0), lag_p, watt_on, x)
+            sign = 1.0 if p >= 0.0 else -1.0
+            side = rated if p >= 0.0 else rated * ratio
+            curve, slope = watt_var(p / side, k)
+            q = x[i + c.Q_LAG] + lag_q * (curve - x[i + c.Q_LAG])
+            out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
+            part = share_at(abs(p) / rated, low_p)
+            inject = min((cap_inj if p >= 0.0 else cap_inj_c) * part, 1.0) * s
+            absorb = min((cap_abs if p >= 0.0 else cap_abs_c) * part, 1.0) * s
+            over = (p * p + q * q * s * s > s * s) & (led > 0.5)
+            size = _crossing(min(abs(p), s), sign, k, s, side)
+            size = min(_crossing(min(size, s), sign, k, s, side), abs(p))
+            most = abs(watt_var(sign * size / side, k)[0]) * s
+            p = sign * size if over else p
+            asked = led * q * s + x[i + c.FOLLOWS] * x[i + c.Q_OFFER]
+            asked = min(max(asked, -most), most) if over else asked
+            current = min(i_max * v, 1.0) * s
+            q = min(max(asked, -min(absorb, current)), min(inject, current))
+            free = 0.0 if over | (q != asked) else 1.0
+            room = min(math.sqrt(max(current * current - q * q, 0.0)), x[i + c.P_TOP])
+            out[o + lane + c.P] = on * min(max(p, -room), room)
+            out[o + lane + c.Q] = on * q
+            out[o + lane + c.P_BY_V] = on * answer
+            out[o + lane + c.Q_BY_V] = on * answer * lag_q * led * free * slope * s / side
