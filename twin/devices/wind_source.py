@@ -89,8 +89,7 @@ class WindSource:
         ratio = STANDARD_KG_M3 / air if self.density else np.ones(len(wind))
         exponent = np.interp(turbine.wind_m_s, [7.5, 12.5], [1 / 3, 2 / 3])
         power = np.empty(len(wind))
-        restart = float(turbine.wind_m_s[-1]) - self.hysteresis_m_s
-        _power(turbine.wind_m_s, exponent, turbine.power, wind, ratio, restart, power)
+        _power(turbine.wind_m_s, exponent, turbine.power, wind, ratio, self.hysteresis_m_s, power)
         return power * (1.0 - self.wake_share)
 
 
@@ -111,19 +110,19 @@ def _density(temp_c: FloatArray, pressure_pa: FloatArray, hub_height_m: float) -
 
 @njit(cache=True, nogil=True)
 def _power(
-    curve_m_s: FloatArray, exponent: FloatArray, curve: FloatArray, wind: FloatArray, ratio: FloatArray, restart: float,
+    curve_m_s: FloatArray, exponent: FloatArray, curve: FloatArray, wind: FloatArray, ratio: FloatArray, less_m_s: float,
     out: FloatArray,
 ) -> None:  # fmt: skip
     """Power of each step, the curve's wind speeds stretched by (1.225 / density) ** exponent; 0 outside of the curve.
 
-    Beyond its end the turbine stops, and starts again where the wind has come down to ``restart``.
+    Beyond its end the turbine stops, and starts again where the wind is ``less_m_s`` beneath it.
     """
     last = curve_m_s.size - 1
     stopped = False
     for k in range(wind.size):
         v, r = wind[k], ratio[k]
         end = curve_m_s[last] * r ** exponent[last]
-        stopped = v > end or (stopped and v > restart)
+        stopped = v > end or (stopped and v > end - less_m_s)
         if stopped or v < curve_m_s[0] * r ** exponent[0]:
             out[k] = 0.0
             continue

@@ -86,24 +86,23 @@ def resample_sun(
     width = pieces.end - pieces.begin
     sky = clear(pieces.middle_ns)
     mean_sky = np.bincount(pieces.old, weights=sky * width, minlength=len(values))
-    seen = np.bincount(pieces.old, weights=width, minlength=len(values))
-    index = values / np.maximum(mean_sky / np.maximum(seen, 1e-9), LEAST_SUN)
-    led = (mean_sky > LEAST_SUN * seen) & (index <= MOST_INDEX)
+    index = values / np.maximum(mean_sky, LEAST_SUN)
+    led = (mean_sky > LEAST_SUN) & (index <= MOST_INDEX)
     shape = _shares(index, pieces, "smooth", True, led) * sky
     total = np.bincount(pieces.old, weights=shape, minlength=len(values))
-    # Old steps at the ends may be covered in part only: their energy is that part of the whole.
     led &= total > 0.0
-    factor = np.divide(values * seen, total, out=np.zeros(len(values)), where=led)
+    factor = np.divide(values, total, out=np.zeros(len(values)), where=led)
     share = np.where(led[pieces.old], shape * factor[pieces.old], _shares(values, pieces, "smooth", True))
     return _gather(share, pieces, old_ns, new_ns, steps)
 
 
 def _pieces(n: int, begin_ns: int, old_ns: int, start_ns: int, new_ns: int, steps: int) -> _Pieces:
-    """Cut time at the borders of both kinds of steps, from the old step that holds the start to that which holds the end."""
+    """Cut time at the borders of both kinds of steps: all old steps that the new ones touch, and one more on either side."""
     end_ns = start_ns + steps * new_ns
     first, last = (start_ns - begin_ns) // old_ns, -((begin_ns - end_ns) // old_ns)
     if first < 0 or last > n:
         raise ValueError("the values do not cover the wanted time")
+    first, last = max(first - 1, 0), min(last + 1, n)
     low, high = begin_ns + first * old_ns, begin_ns + last * old_ns
     before, after = -((low - start_ns) // new_ns), -((end_ns - high) // new_ns)
     new_edges = start_ns + new_ns * np.arange(-before, steps + after + 1, dtype=np.int64)
