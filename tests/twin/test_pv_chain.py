@@ -31,8 +31,9 @@ INVERTER = "ABB__MICRO_0_25_I_OUTD_US_208__208V_"
 def year() -> Weather:
     """A year of hours in one place."""
     cells = Cells.single(LATITUDE, LONGITUDE, ALTITUDE_M, 1)
-    start_ns = 1_451_606_400 * 10**9
-    return synthetic(Climate(), cells, start_ns + 3600 * 10**9 * np.arange(HOURS, dtype=np.int64), 3600.0, 3)
+    times = 1_451_606_400 * 10**9 + 3600 * 10**9 * np.arange(HOURS, dtype=np.int64)
+    middle = synthetic(Climate(), cells, times + 1650 * 10**9, 300.0, 3)  # five minutes in the middle stand for the hour
+    return Weather(times, 3600.0, middle.latitude, middle.longitude, middle.altitude_m, middle.channels)
 
 
 def ours(panels: Panels, ratio: float) -> Any:

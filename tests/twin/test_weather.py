@@ -155,8 +155,8 @@ def test_clouds_cover_what_is_asked_for(cloudiness: float) -> None:
 def test_a_climate_has_its_means() -> None:
     found = []
     for seed in range(4):
-        weather = made(HERE, 8784, 3600.0, seed, YEAR_NS, temp_mean_c=8.0, wind_mean_m_s=6.0, wind_shape=1.8)
-        c = weather.channels
+        climate = Climate(temp_mean_c=8.0, wind_mean_m_s=6.0, wind_shape=1.8)
+        c = synthetic(climate, HERE, times(8784, 3600.0, YEAR_NS), 300.0, seed).channels  # five minutes of each hour
         july, january = c["temp_c"][4368:5112].mean(), c["temp_c"][:744].mean()
         found.append([c["temp_c"].mean(), july - january, c["wind_m_s"].mean(), c["wind_m_s"].std(), c["pressure_pa"].mean()])
         assert c["wind_m_s"].min() >= 0.0
@@ -179,7 +179,8 @@ def test_a_cloudless_climate_is_the_clear_sky() -> None:
 
 
 def test_the_south_has_its_summer_in_january() -> None:
-    south = made(Cells.single(-33.9, 18.4, 0.0, 1), 8784, 3600.0, start_ns=YEAR_NS, temp_noise_k=0.0).channels
+    cape = Cells.single(-33.9, 18.4, 0.0, 1)
+    south = synthetic(Climate(temp_noise_k=0.0), cape, times(8784, 3600.0, YEAR_NS), 300.0, 1).channels
     assert south["temp_c"][:744].mean() > south["temp_c"][4368:5112].mean() + 10.0
     assert south["ghi_w_m2"][:744].mean() > south["ghi_w_m2"][4368:5112].mean()
 

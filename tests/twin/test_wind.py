@@ -33,7 +33,8 @@ def year() -> Weather:
     """A year of hours in one place."""
     cells = Cells.single(54.0, 8.8, 5.0, 1)
     times = START_NS + 3600 * 10**9 * np.arange(HOURS, dtype=np.int64)
-    return synthetic(Climate(wind_mean_m_s=5.5), cells, times, 3600.0, 4)
+    moments = synthetic(Climate(wind_mean_m_s=5.5), cells, times, 300.0, 4)
+    return Weather(times, 3600.0, moments.latitude, moments.longitude, moments.altitude_m, moments.channels)
 
 
 def around(wind_m_s: Any, temp_c: float = 15.0, pressure_pa: float = 101_325.0) -> Surroundings:
