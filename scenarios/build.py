@@ -137,7 +137,8 @@ def surroundings(scenario: Scenario, profiles: Profiles | None, network: Network
     ahead_ns = 0 if p is None else round((p.horizon_h * 3600 + p.budget_s) * 1e9) + t.step_ns
     steps = t.n_steps + -(-ahead_ns // t.step_ns)
     time_ns = t.start_ns + t.step_ns * np.arange(steps, dtype=np.int64)
-    return Surroundings(time_ns, t.step_s, profiles, weather_of(scenario, network, time_ns, t.step_s))
+    weather = weather_of(scenario, network, time_ns, t.step_s)
+    return Surroundings(time_ns, t.step_s, profiles, weather, scenario.profile_steps == "smooth")
 
 
 def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> Desk:

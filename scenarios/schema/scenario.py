@@ -53,6 +53,9 @@ class Scenario(Part):
     )
     network: NetworkRef = Field(description="simbench:<code>, pandapower:<name>, or file:<pandapower JSON or MATPOWER case>")
     profiles: NetworkRef | None = Field(None, description="a SimBench network whose profiles are used beside the network's own")
+    profile_steps: Literal["hold", "smooth"] = Field(
+        "hold", description="how the quarter-hours of profiles become shorter steps; the energy of each is kept either way"
+    )
     time: Time = Field(description="start, zone, length and step")
     weather: WeatherPart | None = Field(None, description="sun, wind and temperature, for the devices that follow them")
     seed: Seed = Field(0, description="of everything random")
