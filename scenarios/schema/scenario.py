@@ -121,10 +121,12 @@ class Scenario(Part):
         kinds = ", ".join(f"{e.id} ({e.kind})" for e in self.fleet)
         chain = " → ".join(c.use for c in (*self.control.proposers, *self.control.guards))
         planner = f"{self.planner.use} at {self.planner.at}" if self.planner else "none"
+        weather = [] if self.weather is None else [f"weather   {self.weather.source}"]
         lines = (
             f"{self.name}: {self.purpose}",
             f"network   {self.network}",
             f"time      {t.start:%Y-%m-%d %H:%M} {t.zone}, {t.n_steps} steps of {t.step_s:g} s",
+            *weather,
             f"fleet     {kinds}",
             f"control   {chain}",
             f"planner   {planner}",

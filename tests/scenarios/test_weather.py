@@ -155,3 +155,9 @@ def test_the_shipped_day_runs_and_books_what_sun_and_wind_gave(tmp_path: Path) -
     limited = delivered[53:56, kind == "wind"]
     assert limited.max() <= 1.0 + 1e-6
     assert delivered[:, kind == "wind"].max() > 1.2
+
+
+def test_the_example_of_the_guide_is_right(write: Write) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "howto" / "weather.md").read_text(encoding="utf-8")
+    example = guide.split("```yaml\n")[1].split("```")[0]
+    assert messages(write(example)) == []

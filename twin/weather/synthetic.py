@@ -19,6 +19,7 @@ from vpp.kernel.signals import FloatArray, IntArray
 _HOUR_NS = 3_600_000_000_000
 _DAY_H, _YEAR_H = 24.0, 8766.0
 FINE_S = 300.0  # a step is the mean of moments at most this far apart
+_BLOCK = 1 << 14  # moments computed at once
 _EPOCH_NS = 1_451_606_400_000_000_000  # 2016-01-01T00:00Z; hours of the fields are counted from there
 
 
@@ -61,9 +62,13 @@ def synthetic(climate: Climate, cells: Cells, time_ns: IntArray, dt_s: float, se
     """Make the weather of the cells over steps of ``dt_s`` that begin at ``time_ns``, (T,)."""
     parts = max(1, math.ceil(dt_s / FINE_S))
     part_ns = round(dt_s * 1e9 / parts)
-    moments = (np.asarray(time_ns, np.int64)[:, None] + part_ns * np.arange(parts) + part_ns // 2).ravel()
-    fine = _moments(climate, cells, moments, seed)
-    channels = {name: values.reshape(len(time_ns), parts, cells.n).mean(axis=1) for name, values in fine.items()}
+    rows = max(1, _BLOCK // parts)
+    blocks: list[dict[str, FloatArray]] = []
+    for first in range(0, len(time_ns), rows):  # what is between the fields and the channels stays small
+        begin_ns = np.asarray(time_ns[first : first + rows], np.int64)[:, None]
+        fine = _moments(climate, cells, (begin_ns + part_ns * np.arange(parts) + part_ns // 2).ravel(), seed)
+        blocks.append({name: values.reshape(-1, parts, cells.n).mean(axis=1) for name, values in fine.items()})
+    channels = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     middle_ns = np.asarray(time_ns, np.int64) + round(dt_s * 5e8)
     channels["zenith_degree"], channels["azimuth_degree"] = sun_position(middle_ns, cells.latitude, cells.longitude)
     return Weather(time_ns, dt_s, cells.latitude, cells.longitude, cells.altitude_m, channels)
