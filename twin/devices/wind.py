@@ -45,7 +45,7 @@ class WindEntry(InverterEntry):
     wake_share: Fraction = Field(0.0, description="share of the energy that the wakes of neighbours take [1]")
     density_correction: Flag = Field(True, description="the power curve follows the density of the air")
     storm_hysteresis_m_s: Ratio = Field(
-        3.0, description="stopped by a storm, it starts again when the wind at the hub is this much below cut-out [m/s]"
+        0.0, description="stopped by a storm, it starts again when the wind at the hub is this much below cut-out, often 3 [m/s]"
     )
 
     @property
