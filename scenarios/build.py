@@ -21,6 +21,7 @@ from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
 from scenarios.site import site_of
+from scenarios.weather import weather_of
 from twin.coupling import Coupling
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
@@ -106,7 +107,7 @@ def build(scenario: Scenario) -> System:
     network, year = site.network, site.profiles
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = expand(scenario, network, None if year is None else year.names)
-    spec = fleet_spec(plan, network, surroundings(scenario, year))
+    spec = fleet_spec(plan, network, surroundings(scenario, year, network))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
     s = scenario.sensors
@@ -130,12 +131,14 @@ def build(scenario: Scenario) -> System:
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
 
 
-def surroundings(scenario: Scenario, profiles: Profiles | None) -> Surroundings:
+def surroundings(scenario: Scenario, profiles: Profiles | None, network: Network) -> Surroundings:
     """What the fleet follows over time: the run's steps, and as many behind them as a plan can look ahead."""
     t, p = scenario.time, scenario.planner
     ahead_ns = 0 if p is None else round((p.horizon_h * 3600 + p.budget_s) * 1e9) + t.step_ns
     steps = t.n_steps + -(-ahead_ns // t.step_ns)
-    return Surroundings(t.start_ns + t.step_ns * np.arange(steps, dtype=np.int64), t.step_s, profiles)
+    time_ns = t.start_ns + t.step_ns * np.arange(steps, dtype=np.int64)
+    weather = weather_of(scenario, network, time_ns, t.step_s)
+    return Surroundings(time_ns, t.step_s, profiles, weather, scenario.profile_steps == "smooth")
 
 
 def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> Desk:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios.schema.fleet import Group
+from scenarios.weather import cell_of_bus
 from twin.devices.entry import AtBuses, AtSample, Columns, Entry, Places
 from twin.series import Source, ordered
 from vpp.kernel.fleet import CONTROL_NONE
@@ -122,7 +123,8 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
     """
     known = known_profiles(network) if profile_names is None else profile_names
     pv_profiles = tuple(sorted(p for p in known if p in _PV_PROFILES)) or _PV_PROFILES
-    places = [_places(entry, network, scenario, pv_profiles) for entry in scenario.fleet]
+    cell = cell_of_bus(scenario, network)
+    places = [_places(entry, network, scenario, pv_profiles, cell) for entry in scenario.fleet]
     parts = [entry.lay_out(at) for entry, at in zip(scenario.fleet, places)]
     ids: list[str] = []
     for entry, at in zip(scenario.fleet, places):
@@ -201,7 +203,7 @@ def _generator(seed: int, entry_id: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
-def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tuple[str, ...]) -> Places:
+def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tuple[str, ...], cell: IntArray) -> Places:
     """Where an entry's resources stand, in the network and in its tables."""
     random = _generator(scenario.seed, entry.id)
     bus, row = _rows(entry, network, random)
@@ -209,7 +211,7 @@ def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tup
     factor = entry.scale * random.uniform(1.0 - entry.spread, 1.0 + entry.spread, len(bus))
     time = scenario.time
     return Places(
-        bus, row, getattr(network, entry.native) if native else None, factor, np.zeros(len(bus), np.int64), random, pv_profiles,
+        bus, row, getattr(network, entry.native) if native else None, factor, cell[bus], random, pv_profiles,
         time.step_times_ns, time.step_s, time.zone, scenario.frequency.nominal_hz,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin.weather import Weather
+from twin.weather.resample import resample
 from vpp.grid.profiles import QUARTERS, STEP_S, Profiles, profile_index
 from vpp.kernel.signals import FloatArray, IntArray
 
@@ -34,12 +35,14 @@ class Surroundings:
         dt_s: length of a step.
         profiles: SimBench's profiles, None where there are none.
         weather: the weather, None where there is none.
+        smooth: whether quarter-hours run into one another where steps are shorter; else their values are held.
     """
 
     time_ns: IntArray
     dt_s: float
     profiles: Profiles | None = None
     weather: Weather | None = None
+    smooth: bool = False
 
 
 class Source(Hashable, Protocol):
@@ -139,8 +142,32 @@ class ProfileTable:
         return cls(np.asarray(values, np.float32)[None, :], np.zeros(steps, np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class _Smoothed:
+    """A profile of quarter-hours as values of shorter steps, with the energy of each quarter-hour kept."""
+
+    profile: Source
+    quarters: bool = False
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        return self.profile.name
+
+    def values(self, around: Surroundings) -> FloatArray:
+        """(T,) mean of each step."""
+        year = self.profile.values(around)
+        start_ns, dt_ns, steps = int(around.time_ns[0]), round(around.dt_s * 1e9), len(around.time_ns)
+        first, last = start_ns // QUARTER_NS - 1, -(-(start_ns + steps * dt_ns) // QUARTER_NS) + 1
+        quarter_ns = QUARTER_NS * np.arange(first, last, dtype=np.int64)
+        means = year[profile_index(quarter_ns)]
+        return resample(means, int(quarter_ns[0]), QUARTER_NS, start_ns, dt_ns, steps, positive=bool(means.min() >= 0.0))
+
+
 def tabulate(sources: Sequence[Source], around: Surroundings) -> ProfileTable:
     """The table of all sources: those of quarter-hours first (see `ordered`), in their order."""
+    if around.smooth and around.dt_s < STEP_S:
+        sources = [_Smoothed(s) if s.quarters else s for s in sources]
     quarters = [s for s in sources if s.quarters]
     fine = [s for s in sources if not s.quarters]
     if list(sources) != [*quarters, *fine]:

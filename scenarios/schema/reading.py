@@ -42,7 +42,7 @@ def read_scenario(path: Path, overrides: Sequence[str], kind: type[AnyScenario])
     places = {at: (here.file, here.line, shown(here)) for at, here in walk(tree)}
     scenario = scenario.model_copy()
     scenario._places.update(places)
-    findings += _series_findings(scenario)
+    findings += [*_series_findings(scenario), *_weather_findings(scenario)]
     if findings:
         raise ScenarioError(_sorted(findings))
     return scenario
@@ -109,6 +109,16 @@ def _series_findings(scenario: Scenario) -> list[Finding]:
             except ValueError as error:
                 found.append(scenario.finding(str(error), *where))
     return found
+
+
+def _weather_findings(scenario: Scenario) -> list[Finding]:
+    """Read the weather's file, likewise."""
+    file = None if scenario.weather is None else scenario.weather.file
+    if file is None or not file.is_file():
+        return []
+    from scenarios.weather import file_problems
+
+    return file_problems(scenario)
 
 
 def _sorted(findings: list[Finding]) -> list[Finding]:

@@ -15,6 +15,7 @@ from scenarios.schema.control import Control, DayAhead, Market, PccGuard, Schedu
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.plant import Frequency, Limits, Sensors
 from scenarios.schema.time import Time
+from scenarios.schema.weather import WeatherPart
 from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
@@ -52,7 +53,11 @@ class Scenario(Part):
     )
     network: NetworkRef = Field(description="simbench:<code>, pandapower:<name>, or file:<pandapower JSON or MATPOWER case>")
     profiles: NetworkRef | None = Field(None, description="a SimBench network whose profiles are used beside the network's own")
+    profile_steps: Literal["hold", "smooth"] = Field(
+        "hold", description="how the quarter-hours of profiles become shorter steps; the energy of each is kept either way"
+    )
     time: Time = Field(description="start, zone, length and step")
+    weather: WeatherPart | None = Field(None, description="sun, wind and temperature, for the devices that follow them")
     seed: Seed = Field(0, description="of everything random")
     fleet: Annotated[tuple[FleetEntry, ...], AfterValidator(_entries)] = Field(description="what stands in the network")
     groups: tuple[Group, ...] = Field((), description="groups of resources inside the root group pcc")
@@ -86,6 +91,9 @@ class Scenario(Part):
         for i, guard in enumerate(self.control.guards):
             if isinstance(guard, PccGuard) and guard.group not in known:
                 yield ("control", "guards", i, "group"), f"no group {guard.group!r}{did_you_mean(guard.group, known)}"
+        for i, entry in enumerate(self.fleet):
+            if self.weather is None and entry.needs_weather:
+                yield ("fleet", i), f"{entry.id} follows the weather: add weather"
         if self.planner is not None and self.market is None:
             yield ("planner",), "a planner needs prices: add market"
 
@@ -113,10 +121,12 @@ class Scenario(Part):
         kinds = ", ".join(f"{e.id} ({e.kind})" for e in self.fleet)
         chain = " → ".join(c.use for c in (*self.control.proposers, *self.control.guards))
         planner = f"{self.planner.use} at {self.planner.at}" if self.planner else "none"
+        weather = [] if self.weather is None else [f"weather   {self.weather.source}"]
         lines = (
             f"{self.name}: {self.purpose}",
             f"network   {self.network}",
             f"time      {t.start:%Y-%m-%d %H:%M} {t.zone}, {t.n_steps} steps of {t.step_s:g} s",
+            *weather,
             f"fleet     {kinds}",
             f"control   {chain}",
             f"planner   {planner}",

@@ -9,7 +9,8 @@ from tests.house.tree import python
 # numba itself looks at scipy's version, which costs nothing: scipy's parts are what is heavy.
 HEAVY = (
     "dash", "fastapi", "highspy", "lightsim2grid", "matplotlib", "mosaik", "mosaik_api_v3", "pandapower", "pandas", "plotly",
-    "pyarrow", "pyomo", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "simbench", "xarray", "zarr",
+    "pvlib", "pyarrow", "pyomo", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "simbench", "windpowerlib",
+    "xarray", "zarr",
 )  # fmt: skip
 TELL = f"print('LOADED', *(name for name in {HEAVY} if name in sys.modules))"
 COMMAND = f"""

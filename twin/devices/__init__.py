@@ -6,9 +6,11 @@ from twin.devices.battery import Battery
 from twin.devices.load import Load
 from twin.devices.model import DeviceModel
 from twin.devices.pv import Pv
+from twin.devices.wind import Wind
 
 DEVICES: dict[str, type[DeviceModel]] = {
     "load": Load,
     "pv": Pv,
     "battery": Battery,
+    "wind": Wind,
 }

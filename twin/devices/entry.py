@@ -190,6 +190,11 @@ class Entry(Part):
         where = self.at.of if isinstance(self.at, AtSample) else self.at
         return where if isinstance(where, str) else ""
 
+    @property
+    def needs_weather(self) -> bool:
+        """Whether these devices follow the scenario's weather."""
+        return False
+
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """Ratings must come from somewhere."""
         if self.p_mw is None and (not self.native or self.place != self.native):
