@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +47,16 @@ def cells_of(scenario: Scenario, network: Network, record: Record | None = None)
 def record_of(scenario: Scenario) -> Record | None:
     """What the scenario's weather file holds; None where there is no file. ValueError as `read_record` has it."""
     file = None if scenario.weather is None else scenario.weather.file
-    return None if file is None else read_record(file)
+    if file is None:
+        return None
+    about = file.stat() if file.is_file() else None
+    return _read(file, about.st_mtime_ns if about else 0, about.st_size if about else 0)
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, mtime_ns: int, size: int) -> Record:
+    """Read a file once for the check and the run; a changed one is read again."""
+    return read_record(file)
 
 
 def weather_of(scenario: Scenario, network: Network, time_ns: IntArray, dt_s: float) -> Weather | None:

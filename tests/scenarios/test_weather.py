@@ -146,15 +146,15 @@ def test_the_content_of_the_file_is_in_the_hash(write: Write) -> None:
 def test_the_shipped_day_runs_and_books_what_sun_and_wind_gave(tmp_path: Path) -> None:
     scenario = load("wind-and-sun", ["time.step_s=900"])
     with open_run(run(scenario, out=tmp_path, wiring="direct").path) as record:
-        kind = record["resources"]["kind"].values
+        names = np.array([str(name).partition("-")[0] for name in record["resources"]["resource"].values])
         delivered = record["resources"]["delivered_p_mw"].values
-    assert set(kind) == {"load", "pv", "wind"}
+    assert set(names) == {"load", "der", "roof", "field", "turbine"}
     noon, night = delivered[44:60], delivered[:12]
-    assert np.all(night[:, kind == "pv"] <= 1e-9)
-    assert noon[:, kind == "pv"].mean() > 0.01
-    limited = delivered[53:56, kind == "wind"]
-    assert limited.max() <= 1.0 + 1e-6
-    assert delivered[:, kind == "wind"].max() > 1.2
+    sun, wind = np.isin(names, ["roof", "field"]), names == "turbine"
+    assert night[:, sun].max() == 0.0
+    assert noon[:, sun].mean() > 0.01
+    assert delivered[53:56, wind].max() <= 1.0 + 1e-6
+    assert delivered[:, wind].max() > 1.2
 
 
 def test_the_example_of_the_guide_is_right(write: Write) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from twin.devices.entry import Places
 from twin.devices.pv import Panels, PvEntry
+from twin.devices.pv_source import database, fitting_modules, module_volts
 from twin.series import Surroundings
 from twin.weather import Cells, Weather
 from twin.weather.synthetic import Climate, synthetic
@@ -120,6 +121,20 @@ def test_a_year_of_a_module_and_an_inverter_of_the_databases(name: str) -> None:
     assert power.max() <= unit["Paco"] + 1e-9
 
 
+def test_strings_fit_their_inverter() -> None:
+    """A string inverter gets as many modules as its voltage likes, and strings by the ratio of powers."""
+    name = "SMA_America__SB5000TL_US_22__240V_"
+    unit, volts = database("cecinverter")[name], module_volts(CEC)
+    series = fitting_modules(CEC, name)
+    assert abs(series * volts - unit["Vdco"]) <= volts / 2
+    free = ours(Panels(module=CEC, inverter=name), 0.85)
+    rated_w = database("cecmod")[CEC]["STC"]
+    strings = round(unit["Paco"] / 0.85 / (series * rated_w))
+    stated = ours(Panels(module=CEC, inverter=name, modules_per_string=series, strings=strings), 0.85)
+    assert np.array_equal(free, stated)
+    assert free.max() <= unit["Paco"] / (strings * series * rated_w) + 1e-12
+
+
 def entry(**keys: Any) -> PvEntry:
     return PvEntry.model_validate({"kind": "pv", "id": "a", "at": "loads", "p_mw": 0.01, **keys})
 
@@ -164,6 +179,10 @@ WRONG = {
     "no such inverter": ({"module": CEC, "inverter": "ABB__MICRO_0_25_I_OUTD_US_208"}, "did you mean ABB__MICRO_0_25"),
     "inverter without module": ({"inverter": INVERTER}, "needs a module"),
     "strings without inverter": ({"strings": 2}, "belongs to an inverter"),
+    "string too long": (
+        {"module": CEC, "inverter": INVERTER, "modules_per_string": 3},
+        "strings of 3 have 94 V, and the inverter",
+    ),
     "tilt": ({"tilt_degree": 91}, "between 0 (flat) and 90"),
     "azimuth": ({"azimuth_degree": -10}, "south is 180"),
     "percent": ({"soiling": 2}, "did you mean 0.02?"),

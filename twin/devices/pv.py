@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from twin.devices.entry import Columns, Entry, InverterEntry, Places
 from twin.devices.model import DeviceModel, Offer, StepInput
-from twin.devices.pv_source import MOUNTINGS, PvSource, database
+from twin.devices.pv_source import MOUNTINGS, PvSource, database, fitting_modules, module_volts
 from twin.series import Source, profile_named
 from vpp.fields import Count, Fraction, Number, Part, Where, bad
 from vpp.grid.source import suggest
@@ -88,6 +88,7 @@ class Panels(Part):
             yield ("inverter",), f"no inverter {self.inverter!r} in pvlib's database{suggest(self.inverter, list(units))}"
         if self.inverter and not self.module:
             yield ("inverter",), "an inverter of the database needs a module: its efficiency depends on their voltage"
+        yield from self._string()
         for key in ("modules_per_string", "strings"):
             if getattr(self, key) is not None and not self.inverter:
                 yield (key,), f"{key} belongs to an inverter of the database"
@@ -95,6 +96,18 @@ class Panels(Part):
             yield ("mounting",), f"{self.temperature} knows no panels close to a roof"
         if self.efficiency == 0:
             yield ("efficiency",), "efficiency must be more than 0"
+
+    def _string(self) -> Iterator[tuple[Where, str]]:
+        """A string's voltage is one that its inverter can work at."""
+        known = self.module in database("cecmod", self.module) or self.module in database("sandiamod", self.module)
+        if not known or self.inverter not in database("cecinverter", self.inverter):
+            return
+        unit = database("cecinverter")[self.inverter]
+        modules = self.modules_per_string or fitting_modules(self.module, self.inverter)
+        volts, low, high = modules * module_volts(self.module), float(unit["Mppt_low"]), float(unit["Vdcmax"])
+        if not low <= volts <= high:
+            key = "inverter" if self.modules_per_string is None else "modules_per_string"
+            yield (key,), f"strings of {modules} have {volts:.0f} V, and the inverter works between {low:g} and {high:g} V"
 
     def source(self, cell: int, tilt: float, azimuth: float, ac_ratio: float) -> PvSource:
         """What panels of this tilt and azimuth give in a weather cell."""

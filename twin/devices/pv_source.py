@@ -36,8 +36,8 @@ class PvSource:
         tilt_degree, azimuth_degree: of the panel; azimuth from north over east.
         module: name in the CEC's or Sandia's database, "" for PVWatts.
         inverter: name in the CEC's database, "" for PVWatts.
-        modules_per_string, strings: of an inverter of the database, 0: chosen by its voltage and power.
-        ac_ratio: rated power of a PVWatts inverter, of the panel's.
+        modules_per_string, strings: at an inverter of the database; 0: its voltage, and its power over ``ac_ratio``, decide.
+        ac_ratio: rated power of the inverter, of the panel's.
         gamma_per_k: change of a PVWatts panel's power with temperature.
         efficiency: nominal efficiency of a PVWatts inverter.
         soiling, losses: shares lost before the panel and behind it.
@@ -96,7 +96,8 @@ class PvSource:
         from pvlib.inverter import sandia
 
         unit = database("cecinverter")[self.inverter]
-        series, parallel = self._strings(unit, rated_w)
+        series = self.modules_per_string or fitting_modules(self.module, self.inverter)
+        parallel = self.strings or max(1, round(unit["Paco"] / self.ac_ratio / (series * rated_w)))
         ac_w = sandia(volts * series, dc_w * series * parallel * (1.0 - self.losses), unit)
         return np.asarray(np.maximum(ac_w, 0.0) / (rated_w * series * parallel))
 
@@ -150,11 +151,10 @@ class PvSource:
 
         return np.asarray(pvwatts(dc, self.ac_ratio / self.efficiency, self.efficiency))
 
-    def _strings(self, unit: Mapping[str, Any], rated_w: float) -> tuple[int, int]:
-        """Modules in a string and strings at an inverter: as stated, else its voltage and the ratio of powers decide."""
-        volts = module_volts(self.module)
-        series = self.modules_per_string or max(1, round(unit["Vdco"] / volts))
-        return series, self.strings or max(1, round(unit["Paco"] / self.ac_ratio / (series * rated_w)))
+
+def fitting_modules(module: str, inverter: str) -> int:
+    """Modules in a string whose voltage is nearest to what an inverter likes best."""
+    return max(1, round(float(database("cecinverter")[inverter]["Vdco"]) / module_volts(module)))
 
 
 def module_volts(module: str) -> float:
