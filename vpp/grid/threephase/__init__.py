@@ -8,6 +8,7 @@ from vpp.grid.threephase.feeder import Feeder
 from vpp.grid.threephase.network import BRANCH_KINDS, Legs, ThreePhaseNetwork
 from vpp.grid.threephase.results import PhaseFlows, branch_flows
 from vpp.grid.threephase.solver import CurrentInjection, PhaseSolution
+from vpp.grid.threephase.store import load_threephase
 
 __all__ = [
     "BRANCH_KINDS",
@@ -19,4 +20,5 @@ __all__ = [
     "ThreePhaseNetwork",
     "branch_flows",
     "compile_feeder",
+    "load_threephase",
 ]

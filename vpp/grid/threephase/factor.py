@@ -95,16 +95,16 @@ def factorise(
         n,
         *_strict(lower, below=True),
         *_strict(upper, below=False),
-        *_parts(diagonal),
-        *_parts(rhs),
+        *parts(diagonal),
+        *parts(rhs),
         row_of,
         column_of,
-        *_parts(fixed_all),
+        *parts(fixed_all),
     )
 
 
-def _parts(x: ComplexArray) -> tuple[FloatArray, FloatArray]:
-    """Split into real and imaginary."""
+def parts(x: ComplexArray) -> tuple[FloatArray, FloatArray]:
+    """Split into real and imaginary, each contiguous."""
     return np.ascontiguousarray(x.real), np.ascontiguousarray(x.imag)
 
 
@@ -115,4 +115,4 @@ def _strict(matrix: Any, *, below: bool) -> tuple[Int32Array, Int32Array, FloatA
     keep = (matrix.indices > column) if below else (matrix.indices < column)
     keep &= matrix.data != 0.0
     start = np.concatenate([[0], np.cumsum(np.bincount(column[keep], minlength=n))]).astype(np.int32)
-    return start, matrix.indices[keep].astype(np.int32), *_parts(matrix.data[keep])
+    return start, matrix.indices[keep].astype(np.int32), *parts(matrix.data[keep])

@@ -18,7 +18,8 @@ from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, Int32Array
 from vpp.grid.threephase.factor import Factor
 
 FAST = {"contract", "reassoc", "nsz"}  # never nnan/ninf: NaN has to come through
-LANES = 8  # time steps side by side
+LANES = 32  # time steps side by side; fewer are unrolled and then not turned into vector instructions
+BLOCK = 2 * LANES  # of one node: real parts, imaginary parts
 U = np.uintp
 
 
@@ -46,34 +47,36 @@ class Dense(NamedTuple):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def lu_solve(f: Factor, x_re: FloatArray, x_im: FloatArray) -> None:
-    """Solve in place for all lanes: x (n, LANES), right-hand sides in the rows' order, solutions in the columns'."""
+def _eliminate(w: FloatArray, i: np.uintp, j: np.uintp, c: float, d: float) -> None:
+    """Take (c + jd) times the lanes at j from those at i; a node's real parts stand first, then its imaginary ones."""
+    for lane in range(LANES):
+        a, b = w[j + U(lane)], w[j + U(LANES + lane)]
+        w[i + U(lane)] -= c * a - d * b
+        w[i + U(LANES + lane)] -= c * b + d * a
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def lu_solve(f: Factor, w: FloatArray) -> None:
+    """Solve in place for all lanes: w (n * BLOCK,), right-hand sides by rows in, solutions by columns out."""
     for j in range(f.n):
-        jj = U(j)
         for k in range(f.l_start[j], f.l_start[j + 1]):
             kk = U(k)
-            i, c, d = U(f.l_row[kk]), f.l_re[kk], f.l_im[kk]
-            for lane in range(LANES):
-                x_re[i, lane] -= c * x_re[jj, lane] - d * x_im[jj, lane]
-                x_im[i, lane] -= c * x_im[jj, lane] + d * x_re[jj, lane]
+            _eliminate(w, U(f.l_row[kk]) * U(BLOCK), U(j) * U(BLOCK), f.l_re[kk], f.l_im[kk])
     for back in range(f.n):
-        j = f.n - 1 - back
-        jj = U(j)
-        c, d = f.d_re[jj], f.d_im[jj]
+        j = U(f.n - 1 - back)
+        jj = j * U(BLOCK)
+        c, d = f.d_re[j], f.d_im[j]
         for lane in range(LANES):
-            re, im = x_re[jj, lane], x_im[jj, lane]
-            x_re[jj, lane] = c * re - d * im
-            x_im[jj, lane] = c * im + d * re
-        for k in range(f.u_start[j], f.u_start[j + 1]):
+            re, im = w[jj + U(lane)], w[jj + U(LANES + lane)]
+            w[jj + U(lane)] = c * re - d * im
+            w[jj + U(LANES + lane)] = c * im + d * re
+        for k in range(f.u_start[j], f.u_start[j + U(1)]):
             kk = U(k)
-            i, c, d = U(f.u_row[kk]), f.u_re[kk], f.u_im[kk]
-            for lane in range(LANES):
-                x_re[i, lane] -= c * x_re[jj, lane] - d * x_im[jj, lane]
-                x_im[i, lane] -= c * x_im[jj, lane] + d * x_re[jj, lane]
+            _eliminate(w, U(f.u_row[kk]) * U(BLOCK), jj, f.u_re[kk], f.u_im[kk])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _share(x: float, z: float, i: float, p: float, low: float, least: float, most: float) -> float:
+def admittance(x: float, z: float, i: float, p: float, low: float, least: float, most: float) -> float:
     """Power over rated power at the voltage ``x`` (pu of rated), divided by x squared: an admittance in pu."""
     if x > most:
         return (z * most * most + i * most + p) / (most * most)
@@ -103,49 +106,41 @@ def leg_currents(
                 h = q[k, lane] * qp / square
             else:
                 x = np.sqrt(square)
-                g = p[k, lane] * _share(x, pz, pi, pp, low, least, most)
-                h = q[k, lane] * _share(x, qz, qi, qp, low, least, most)
+                g = p[k, lane] * admittance(x, pz, pi, pp, low, least, most)
+                h = q[k, lane] * admittance(x, qz, qi, qp, low, least, most)
             g, h = g * per * per, h * per * per
             i_re[k, lane] = g * a + h * b
             i_im[k, lane] = g * b - h * a
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nodes_from_legs(
-    f: Factor, legs: LegArrays, i_re: FloatArray, i_im: FloatArray, x_re: FloatArray, x_im: FloatArray
-) -> None:
-    """Node voltages (n, LANES) of the legs' currents (m, LANES), sources included."""
+def nodes_from_legs(f: Factor, legs: LegArrays, i_re: FloatArray, i_im: FloatArray, w: FloatArray) -> None:
+    """Node voltages (n * BLOCK,) of the legs' currents (m, LANES), sources included."""
     for k in range(f.n):
         for lane in range(LANES):
-            x_re[k, lane] = f.b_re[k]
-            x_im[k, lane] = f.b_im[k]
+            w[k * BLOCK + lane] = f.b_re[k]
+            w[k * BLOCK + LANES + lane] = f.b_im[k]
     for k in range(legs.a_row.shape[0]):
-        a, b = legs.a_row[k], legs.b_row[k]
-        for lane in range(LANES):
-            if a >= 0:
-                x_re[a, lane] += i_re[k, lane]
-                x_im[a, lane] += i_im[k, lane]
-            if b >= 0:
-                x_re[b, lane] -= i_re[k, lane]
-                x_im[b, lane] -= i_im[k, lane]
-    lu_solve(f, x_re, x_im)
+        for row, sign in ((legs.a_row[k], 1.0), (legs.b_row[k], -1.0)):
+            if row >= 0:
+                for lane in range(LANES):
+                    w[row * BLOCK + lane] += sign * i_re[k, lane]
+                    w[row * BLOCK + LANES + lane] += sign * i_im[k, lane]
+    lu_solve(f, w)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _leg_voltages(legs: LegArrays, x_re: FloatArray, x_im: FloatArray, n_re: FloatArray, n_im: FloatArray) -> None:
+def leg_voltages(legs: LegArrays, w: FloatArray, n_re: FloatArray, n_im: FloatArray) -> None:
     """Voltages of the legs (m, LANES) from those of the nodes."""
     for k in range(legs.a_column.shape[0]):
-        a, b = legs.a_column[k], legs.b_column[k]
         for lane in range(LANES):
-            re, im = legs.v_fixed_re[k], legs.v_fixed_im[k]
-            if a >= 0:
-                re += x_re[a, lane]
-                im += x_im[a, lane]
-            if b >= 0:
-                re -= x_re[b, lane]
-                im -= x_im[b, lane]
-            n_re[k, lane] = re
-            n_im[k, lane] = im
+            n_re[k, lane] = legs.v_fixed_re[k]
+            n_im[k, lane] = legs.v_fixed_im[k]
+        for column, sign in ((legs.a_column[k], 1.0), (legs.b_column[k], -1.0)):
+            if column >= 0:
+                for lane in range(LANES):
+                    n_re[k, lane] += sign * w[column * BLOCK + lane]
+                    n_im[k, lane] += sign * w[column * BLOCK + LANES + lane]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
@@ -171,15 +166,14 @@ def _dense_voltages(dense: Dense, i_re: FloatArray, i_im: FloatArray, n_re: Floa
 def _settle(
     legs: LegArrays, u_re: FloatArray, u_im: FloatArray, n_re: FloatArray, n_im: FloatArray, worst: FloatArray
 ) -> None:
-    """Take the next voltages over; ``worst`` (LANES,) gets the largest squared change in pu, NaN kept."""
+    """Take the next voltages over; ``worst`` (LANES,) gets the largest squared change in pu."""
     worst[:] = 0.0
     for k in range(legs.v_base.shape[0]):
         per = 1.0 / legs.v_base[k]
         for lane in range(LANES):
             re, im = (n_re[k, lane] - u_re[k, lane]) * per, (n_im[k, lane] - u_im[k, lane]) * per
             change = re * re + im * im
-            if not (change <= worst[lane]):
-                worst[lane] = change
+            worst[lane] = max(worst[lane], change)
             u_re[k, lane] = n_re[k, lane]
             u_im[k, lane] = n_im[k, lane]
 
@@ -202,8 +196,8 @@ def solve_steps(
 
     A step that does not converge (within ``tol`` pu of a leg's rated voltage) is NaN as a whole.
     """
-    steps, m, n = p_mw.shape[0], p_mw.shape[1], f.n
-    x_re, x_im = np.empty((n, LANES)), np.empty((n, LANES))
+    steps, m = p_mw.shape
+    w = np.empty(f.n * BLOCK)
     p, q = np.empty((m, LANES)), np.empty((m, LANES))
     u_re, u_im, n_re, n_im = np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES)), np.empty((m, LANES))
     i_re, i_im = np.empty((m, LANES)), np.empty((m, LANES))
@@ -220,12 +214,12 @@ def solve_steps(
             if dense.z_re.shape[0] == m:
                 _dense_voltages(dense, i_re, i_im, n_re, n_im)
             else:
-                nodes_from_legs(f, legs, i_re, i_im, x_re, x_im)
-                _leg_voltages(legs, x_re, x_im, n_re, n_im)
+                nodes_from_legs(f, legs, i_re, i_im, w)
+                leg_voltages(legs, w, n_re, n_im)
             _settle(legs, u_re, u_im, n_re, n_im, worst)
             left = 0
             for lane in range(LANES):
-                if worst[lane] > tol * tol:  # a lane full of NaN does not hold up the others
+                if worst[lane] > tol * tol:  # a lane full of NaN does not hold up the others; it is found out later
                     left += 1
                     took[lane] = 0
                 elif took[lane] == 0:
@@ -233,16 +227,23 @@ def solve_steps(
             if left == 0:
                 break
         leg_currents(legs, p, q, u_re, u_im, i_re, i_im)
-        nodes_from_legs(f, legs, i_re, i_im, x_re, x_im)
+        nodes_from_legs(f, legs, i_re, i_im, w)
         for lane in range(min(LANES, steps - t0)):
-            t, total = t0 + lane, 0.0
-            for k in range(n):
-                total += x_re[k, lane] + x_im[k, lane]
-            good = took[lane] > 0 and np.isfinite(total)
-            converged[t], iterations[t] = good, took[lane] if good else max_iter
-            for k in range(v.shape[1]):
-                c = f.column_of[k]
-                re, im = f.fixed_re[k], f.fixed_im[k]
-                if c >= 0:
-                    re, im = x_re[c, lane], x_im[c, lane]
-                v[t, k] = complex(re * per_base[k], im * per_base[k]) if good else complex(np.nan, np.nan)
+            t = t0 + lane
+            total = 0.0
+            for k in range(f.n):
+                total += w[k * BLOCK + lane] + w[k * BLOCK + LANES + lane]
+            converged[t] = took[lane] > 0 and np.isfinite(total)
+            iterations[t] = took[lane] if converged[t] else max_iter
+            _write(f, w, lane, per_base, converged[t], v[t])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _write(f: Factor, w: FloatArray, lane: int, per_base: FloatArray, good: bool, v: ComplexArray) -> None:
+    """Write one lane's voltages (n_node,) in pu, NaN throughout where the step is not good."""
+    for k in range(v.shape[0]):
+        c = f.column_of[k]
+        re, im = f.fixed_re[k], f.fixed_im[k]
+        if c >= 0:
+            re, im = w[c * BLOCK + lane], w[c * BLOCK + LANES + lane]
+        v[k] = complex(re * per_base[k], im * per_base[k]) if good else complex(np.nan, np.nan)

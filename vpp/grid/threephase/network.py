@@ -45,7 +45,7 @@ class ThreePhaseNetwork:
     source: str
     notes: tuple[str, ...]
     f_hz: float
-    feeder: Feeder  # what it was compiled from
+    feeder: Feeder | None  # what it was compiled from; None where that was a balanced network
 
     bus_name: tuple[str, ...]
     bus_xy: FloatArray  # (n_bus, 2), NaN where unknown

@@ -13,8 +13,9 @@ import numpy as np
 
 from vpp.grid.powerflow.port import BatchSolution
 from vpp.grid.tables import ComplexArray, FloatArray, Int32Array
-from vpp.grid.threephase.factor import Factor, factorise
-from vpp.grid.threephase.kernels import LANES, Dense, LegArrays, nodes_from_legs, solve_steps
+from vpp.grid.threephase.factor import Factor, factorise, parts
+from vpp.grid.threephase.kernels import Dense, LegArrays, solve_steps
+from vpp.grid.threephase.single import leg_impedances, solve_one
 from vpp.grid.threephase.network import ThreePhaseNetwork
 from vpp.kernel.errors import NetworkError
 
@@ -47,12 +48,23 @@ class CurrentInjection:
         self.dense = self._dense()
         self._per_base = 1.0 / net.node_v_base
 
-    def solve(self, p_mw: FloatArray, q_mvar: FloatArray) -> PhaseSolution:
-        """Solve one step from no load: injections (n_leg,)."""
-        batch = self.solve_batch(np.asarray(p_mw)[None, :], np.asarray(q_mvar)[None, :])
-        v, good = batch.v[0], bool(batch.converged[0])
-        residual = self.residual_mva(v, p_mw, q_mvar) if good else float("nan")
-        return PhaseSolution(v, good, int(batch.iterations[0]), residual)
+    def solve(self, p_mw: FloatArray, q_mvar: FloatArray, v_start: ComplexArray | None = None) -> PhaseSolution:
+        """Solve one step: injections (n_leg,), optionally from start voltages (n_node,) in pu."""
+        net = self.network
+        p, q = np.asarray(p_mw, dtype=np.float64), np.asarray(q_mvar, dtype=np.float64)
+        if p.shape != q.shape or p.shape != (len(net.legs),):
+            raise ValueError(f"injections have shapes {p.shape} and {q.shape}, expected ({len(net.legs)},)")
+        u_re, u_im = self.dense.u0_re.copy(), self.dense.u0_im.copy()
+        if v_start is not None and np.isfinite(v_start).all():
+            volts = np.append(v_start * net.node_v_base, 0.0)  # the last one is ground
+            u = volts[net.legs.a] - volts[net.legs.b]
+            u_re, u_im = parts(u)
+        v = np.empty(net.n_node, dtype=np.complex128)
+        limits = (self.tol_pu, self.max_iter)
+        took = solve_one(self.factor, self.leg_arrays, self.dense, p, q, u_re, u_im, self._per_base, *limits, v)
+        if took < 0:
+            return PhaseSolution(v, False, self.max_iter, float("nan"))
+        return PhaseSolution(v, True, int(took), self.residual_mva(v, p, q))
 
     def solve_batch(self, p_mw: FloatArray, q_mvar: FloatArray) -> BatchSolution:
         """Solve T steps, each from no load: injections (T, n_leg); voltages (T, n_node) in pu."""
@@ -82,31 +94,11 @@ class CurrentInjection:
     def _dense(self) -> Dense:
         """Impedances between the legs where that is cheaper than the factors, and their no-load voltages."""
         legs, factor, m = self.leg_arrays, self.factor, len(self.network.legs)
-        x_re, x_im = np.empty((factor.n, LANES)), np.empty((factor.n, LANES))
-        nothing = np.zeros((m, LANES))
-        nodes_from_legs(factor, legs, nothing, nothing, x_re, x_im)
-        x0 = x_re[:, 0] + 1j * x_im[:, 0]
-        u0 = _across(legs, x0[:, None])[:, 0] + legs.v_fixed_re + 1j * legs.v_fixed_im
-        u0_re, u0_im = np.ascontiguousarray(u0.real), np.ascontiguousarray(u0.imag)
         cheap = m <= DENSE_LIMIT and m * m <= len(factor.l_row) + len(factor.u_row) + factor.n
-        if not cheap:
-            return Dense(np.zeros((0, 0)), np.zeros((0, 0)), u0_re, u0_im)
-        z = np.zeros((m, m), dtype=np.complex128)
-        for first in range(0, m, LANES):
-            unit = np.zeros((m, LANES))
-            width = min(LANES, m - first)
-            unit[first + np.arange(width), np.arange(width)] = 1.0
-            nodes_from_legs(factor, legs, unit, nothing, x_re, x_im)
-            z[:, first : first + width] = _across(legs, (x_re + 1j * x_im - x0[:, None])[:, :width])
-        return Dense(np.ascontiguousarray(z.real), np.ascontiguousarray(z.imag), u0_re, u0_im)
-
-
-def _across(legs: LegArrays, x: ComplexArray) -> ComplexArray:
-    """Differences of node values (n, w), in the solution's order, over the legs: (m, w)."""
-    a = np.where((legs.a_column >= 0)[:, None], x[legs.a_column], 0.0)
-    b = np.where((legs.b_column >= 0)[:, None], x[legs.b_column], 0.0)
-    out: ComplexArray = a - b
-    return out
+        z = np.zeros((m, m) if cheap else (0, m), dtype=np.complex128)
+        u0 = np.zeros(m, dtype=np.complex128)
+        leg_impedances(factor, legs, u0, z)
+        return Dense(*parts(z.T if cheap else z[:, :0]), *parts(u0))
 
 
 def _leg_arrays(net: ThreePhaseNetwork, factor: Factor) -> LegArrays:
@@ -114,16 +106,18 @@ def _leg_arrays(net: ThreePhaseNetwork, factor: Factor) -> LegArrays:
     legs = net.legs
     fixed = np.append(factor.fixed_re + 1j * factor.fixed_im, 0.0)  # the last one is ground
     v_fixed = fixed[legs.a] - fixed[legs.b]
+    dead = ~net.node_on[legs.a]
+    laws, band = legs.parts.copy(), legs.v_band.copy()
+    laws[dead], band[dead] = 0.0, (0.5, 0.95, 1.05)  # draws nothing at 0 V, where constant power would divide by it
     return LegArrays(
         _at(factor.row_of, legs.a),
         _at(factor.row_of, legs.b),
         _at(factor.column_of, legs.a),
         _at(factor.column_of, legs.b),
-        np.ascontiguousarray(v_fixed.real),
-        np.ascontiguousarray(v_fixed.imag),
+        *parts(v_fixed),
         legs.v_base,
-        legs.parts,
-        legs.v_band,
+        laws,
+        band,
     )
 
 

@@ -1,0 +1,113 @@
+"""Tap changers under control: line-drop compensation, dead band, and which of them moves first.
+
+The rule is that of OpenDSS's static control mode: after each solution every control looks at its compensated
+voltage; of those outside their band the ones with the shortest delay move, each as many steps as fit into the
+deviation (at least one); then it is solved anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from vpp.grid.tables import ComplexArray, FloatArray
+from vpp.grid.threephase.compile import compile_feeder
+from vpp.grid.threephase.feeder import Feeder, Regulator, Transformer
+from vpp.grid.threephase.network import BRANCH_KINDS, ThreePhaseNetwork
+from vpp.grid.threephase.primitives import winding_volts
+from vpp.grid.threephase.results import branch_flows
+from vpp.grid.threephase.solver import CurrentInjection, PhaseSolution
+
+
+class Settled(NamedTuple):
+    """What the controls came to rest at."""
+
+    network: ThreePhaseNetwork  # with the taps reached
+    solution: PhaseSolution
+    steps: int  # rounds of tap changes
+    at_rest: bool  # every control within its band, or at the end of its range
+
+
+def taps(feeder: Feeder) -> dict[str, int]:
+    """Positions of the regulated taps by transformer, 0 the neutral one."""
+    out = {}
+    for reg in feeder.regulators:
+        winding = _transformer(feeder, reg).windings[reg.winding]
+        out[reg.transformer] = round((winding.tap - 1.0) / _step(feeder, reg))
+    return out
+
+
+def with_taps(feeder: Feeder, positions: dict[str, int]) -> Feeder:
+    """Copy a feeder with regulated taps at positions (by transformer), others as they are."""
+    change = {r.transformer: (r.winding, 1.0 + positions[r.transformer] * _step(feeder, r)) for r in feeder.regulators
+              if r.transformer in positions}  # fmt: skip
+    made = []
+    for t in feeder.transformers:
+        if t.name in change:
+            side, tap = change[t.name]
+            windings = list(t.windings)
+            windings[side] = replace(windings[side], tap=tap)
+            t = replace(t, windings=(windings[0], windings[1]))
+        made.append(t)
+    return replace(feeder, transformers=made)
+
+
+def relay_volts(net: ThreePhaseNetwork, feeder: Feeder, v: ComplexArray) -> FloatArray:
+    """Compensated voltage (n_regulator,) in V on the relay's side, from voltages (n_node,) in pu."""
+    flows = branch_flows(net, v)
+    volts = v * net.node_v_base
+    out = np.empty(len(feeder.regulators))
+    for k, reg in enumerate(feeder.regulators):
+        branch = next(b for b in range(net.n_branch) if net.branch_name[b] == reg.transformer
+                      and BRANCH_KINDS[net.branch_kind[b]] == "transformer")  # fmt: skip
+        at = int(net.branch_start[branch] if reg.winding == 0 else net.branch_split[branch])
+        measured = volts[net.conductor_node[at]] / reg.pt_ratio
+        drop = complex(reg.r, reg.x) * flows.i_ka[at] * 1e3 / reg.ct_primary_a  # the current into the transformer
+        out[k] = abs(measured + drop)
+    return out
+
+
+def settle(feeder: Feeder, max_steps: int = 100) -> Settled:
+    """Let the controls move from the taps that the feeder states, at its rated loads, until they rest."""
+    for count in range(max_steps + 1):
+        net = compile_feeder(feeder)
+        solution = CurrentInjection(net).solve(*net.rated_injections())
+        moves = _moves(feeder, relay_volts(net, feeder, solution.v)) if solution.converged else {}
+        if not moves or count == max_steps:
+            return Settled(net, solution, count, solution.converged and not moves)
+        now = taps(feeder)
+        feeder = with_taps(feeder, {name: now[name] + change for name, change in moves.items()})
+    raise AssertionError("the last round returns")
+
+
+def _moves(feeder: Feeder, relay: FloatArray) -> dict[str, int]:
+    """Which taps move next, and how many steps."""
+    wanted: list[tuple[float, str, int]] = []
+    now = taps(feeder)
+    for k, reg in enumerate(feeder.regulators):
+        off = reg.v_set - relay[k]
+        if abs(off) <= reg.band / 2.0:
+            continue
+        transformer, step = _transformer(feeder, reg), _step(feeder, reg)
+        winding = transformer.windings[reg.winding]
+        fit = int(abs(off) * reg.pt_ratio / winding_volts(transformer.phases, winding) / step)
+        count = min(max(fit, 1), reg.max_steps)
+        low, high = round((winding.tap_min - 1.0) / step), round((winding.tap_max - 1.0) / step)
+        goal = min(max(now[reg.transformer] + (count if off > 0.0 else -count), low), high)
+        if goal != now[reg.transformer]:
+            wanted.append((reg.delay_s, reg.transformer, goal - now[reg.transformer]))
+    first = min((delay for delay, _, _ in wanted), default=0.0)
+    return {name: change for delay, name, change in wanted if delay == first}
+
+
+def _transformer(feeder: Feeder, reg: Regulator) -> Transformer:
+    """Find the transformer of a control."""
+    return next(t for t in feeder.transformers if t.name == reg.transformer)
+
+
+def _step(feeder: Feeder, reg: Regulator) -> float:
+    """Size of a tap step in pu."""
+    winding = _transformer(feeder, reg).windings[reg.winding]
+    return (winding.tap_max - winding.tap_min) / winding.tap_steps
