@@ -14,7 +14,7 @@ from vpp.grid.dss.classes import NumberFile
 from vpp.grid.dss.lines import read_line
 from vpp.grid.dss.script import DssObject, Script
 from vpp.grid.dss.transformers import read_regulator, read_transformer
-from vpp.grid.dss.units import Unusable, connection, phases_of, positive, terminal
+from vpp.grid.dss.units import Unusable, check_frequency, connection, phases_of, positive, terminal
 from vpp.grid.threephase.feeder import (
     Capacitor,
     Feeder,
@@ -42,6 +42,7 @@ def read_dss(path: Path, source: str = "") -> Feeder:
     def each(kind: str, read: Callable[[DssObject, Script], T], into: list[T]) -> None:
         for target in script.of(kind):
             try:
+                check_frequency(target, script.f_hz)
                 into.append(read(target, script))
             except Unusable as error:
                 script.report(error.file, error.line, str(error))
@@ -173,8 +174,7 @@ def _capacitor(target: DssObject, script: Script) -> Capacitor:
         raise Unusable(target, "a bank of several steps is outside the subset", "numsteps")
     kv = positive(target, "kv", float(target.get("kv", 12.47)))
     across = kv / (math.sqrt(3.0) if conn == "wye" and phases > 1 else 1.0)
-    kvar = float(target.get("kvar", 1200.0)) * script.f_hz / float(target.get("basefreq", script.f_hz))
-    return Capacitor(target.name, _legs(target, phases, conn), across, kvar)
+    return Capacitor(target.name, _legs(target, phases, conn), across, float(target.get("kvar", 1200.0)))
 
 
 def _shape(target: DssObject, script: Script) -> Shape:

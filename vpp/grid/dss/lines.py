@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp.grid.dss.script import DssObject, Property, Script
-from vpp.grid.dss.units import Unusable, metres, phases_of, terminal
+from vpp.grid.dss.units import Unusable, check_frequency, metres, phases_of, terminal
 from vpp.grid.tables import ComplexArray
 from vpp.grid.threephase.feeder import Line, sequence_matrix
 
@@ -24,7 +24,6 @@ class _Impedance:
     phases: int
     sequence: dict[str, float]
     matrices: dict[str, list[list[float]]]
-    base_hz: float
     unit: str = "none"
     normamps: float = float("nan")
 
@@ -35,8 +34,6 @@ class _Impedance:
             self.matrices.clear()
         elif prop.name in _MATRICES:
             self.matrices[prop.name] = prop.value
-        elif prop.name == "basefreq":
-            self.base_hz = prop.value
         elif prop.name == "normamps":
             self.normamps = prop.value
 
@@ -55,12 +52,13 @@ class _Impedance:
             r, x = np.array(self.matrices["rmatrix"]), np.array(self.matrices["xmatrix"])
             default = sequence_matrix(s["c1"], s["c0"] if k > 1 else s["c1"], k).real
             c = np.array(self.matrices.get("cmatrix", default))
-        return r + 1j * x * (f_hz / self.base_hz), 2j * math.pi * f_hz * c * 1e-9
+        return r + 1j * x, 2j * math.pi * f_hz * c * 1e-9
 
 
 def _code(code: DssObject, script: Script) -> _Impedance:
     """Read a line code."""
-    out = _Impedance(int(code.get("nphases", 3)), dict(_SEQUENCE), {}, script.f_hz)
+    check_frequency(code, script.f_hz)
+    out = _Impedance(int(code.get("nphases", 3)), dict(_SEQUENCE), {})
     for prop in code.properties:
         out.take(prop)
         if prop.name == "units":
@@ -72,7 +70,7 @@ def _code(code: DssObject, script: Script) -> _Impedance:
 
 def read_line(line: DssObject, script: Script) -> Line:
     """Build one line; its properties count in their order, as in OpenDSS."""
-    z = _Impedance(phases_of(line), dict(_SEQUENCE), {}, script.f_hz)
+    z = _Impedance(phases_of(line), dict(_SEQUENCE), {})
     length, own_unit, switch = 1.0, "", False
     for prop in line.properties:
         if prop.name == "linecode":
@@ -82,7 +80,7 @@ def read_line(line: DssObject, script: Script) -> Line:
             z = _code(code, script)
         elif prop.name == "switch" and prop.value:
             switch, length, own_unit = True, 0.001, "none"
-            z = _Impedance(z.phases, dict(_SWITCH), {}, script.f_hz)
+            z = _Impedance(z.phases, dict(_SWITCH), {})
         elif prop.name == "length":
             length = prop.value
         elif prop.name == "units":

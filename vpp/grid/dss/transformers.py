@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from vpp.grid.dss.script import DssObject, Script
 from vpp.grid.dss.text import bus as read_bus
-from vpp.grid.dss.units import Unusable, connection, phases_of, positive, terminal
+from vpp.grid.dss.units import Unusable, check_frequency, connection, phases_of, positive, terminal
 from vpp.grid.threephase.feeder import Connection, Regulator, Transformer, Winding
 
 _WINDING = {"kv": 12.47, "kva": 1000.0, "%r": 0.2, "tap": 1.0, "mintap": 0.9, "maxtap": 1.1, "numtaps": 32, "conn": "wye"}
@@ -54,6 +54,9 @@ def _value(target: DssObject, script: Script, names: tuple[str, ...], default: A
 def read_transformer(target: DssObject, script: Script) -> Transformer:
     """Build one transformer."""
     sides: list[dict[str, Any]] = [dict(_WINDING), dict(_WINDING)]
+    code = script.objects.get(("xfmrcode", target.get("xfmrcode", "")))
+    if code is not None:
+        check_frequency(code, script.f_hz)
     _apply(target, sides, script)
     phases = _value(target, script, ("phases",), 3)
     if phases not in (1, 2, 3):
@@ -80,7 +83,7 @@ def read_transformer(target: DssObject, script: Script) -> Transformer:
         phases,
         (windings[0], windings[1]),
         sides[0]["kva"],
-        x * (script.f_hz / _value(target, script, ("basefreq",), script.f_hz)),
+        x,
         _value(target, script, ("%noloadloss",), 0.0),
         _value(target, script, ("%imag",), 0.0),
         _value(target, script, ("ppm", "ppm_antifloat"), 1.0),

@@ -75,6 +75,12 @@ def phases_of(target: DssObject, default: int = 3, *, allowed: tuple[int, ...] =
     return value
 
 
+def check_frequency(target: DssObject, f_hz: float) -> None:
+    """Refuse data of another frequency: the earth's return path would change with it, not only the reactance."""
+    if target.get("basefreq", f_hz) != f_hz:
+        raise Unusable(target, f"data of {target.get('basefreq'):g} Hz in a network of {f_hz:g} Hz", "basefreq")
+
+
 def positive(target: DssObject, prop: str, value: float) -> float:
     """Insist on a positive value."""
     if not value > 0.0:

@@ -49,9 +49,9 @@ def _legs(y: ComplexArray, legs: list[tuple[Node, Node]]) -> Primitive:
     return nodes, incidence.T @ y @ incidence
 
 
-def capacitor_primitive(bank: Capacitor, f_ratio: float = 1.0) -> Primitive:
-    """Build a capacitor bank, ``f_ratio`` the frequency over the rated one."""
-    b = f_ratio * bank.q_kvar * 1e3 / len(bank.legs) / (bank.kv * 1e3) ** 2
+def capacitor_primitive(bank: Capacitor) -> Primitive:
+    """Build a capacitor bank."""
+    b = bank.q_kvar * 1e3 / len(bank.legs) / (bank.kv * 1e3) ** 2
     return _legs(np.diag(np.full(len(bank.legs), 1j * b)), list(bank.legs))
 
 
@@ -91,10 +91,12 @@ def transformer_primitive(transformer: Transformer) -> Primitive:
     nodes, full = _legs(y, winding_legs(t, 0) + winding_legs(t, 1))
     for side in (0, 1):
         stray = -0.5j * t.float_ppm * 1e-6 * va / volts[side] ** 2
-        for leg in winding_legs(t, side):
-            for node in leg:
-                if node != GROUND:
-                    full[nodes.index(node), nodes.index(node)] += stray
+        ends = [node for leg in winding_legs(t, side) for node in leg]
+        if t.windings[side].connection == "wye":
+            ends.append(t.windings[side].nodes[n])  # a neutral gets one half more, as in OpenDSS
+        for node in ends:
+            if node != GROUND:
+                full[nodes.index(node), nodes.index(node)] += stray
     return _by_side(transformer, nodes, full)
 
 

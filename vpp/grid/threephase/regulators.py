@@ -1,8 +1,8 @@
 """Tap changers under control: line-drop compensation, dead band, and which of them moves first.
 
 The rule is that of OpenDSS's static control mode: after each solution every control looks at its compensated
-voltage; of those outside their band the ones with the shortest delay move, each as many steps as fit into the
-deviation (at least one); then it is solved anew.
+voltage; of those outside their band the ones with the shortest delay move, each by 0.7 of the steps that the deviation
+asks for (at least one); then it is solved anew.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from vpp.grid.threephase.network import BRANCH_KINDS, ThreePhaseNetwork
 from vpp.grid.threephase.primitives import winding_volts
 from vpp.grid.threephase.results import branch_flows
 from vpp.grid.threephase.solver import CurrentInjection, PhaseSolution
+
+DAMPING = 0.7  # of the deviation, what is mended in one round: the compensation answers to a tap change too
 
 
 class Settled(NamedTuple):
@@ -71,7 +73,8 @@ def relay_volts(net: ThreePhaseNetwork, feeder: Feeder, v: ComplexArray) -> Floa
 
 def settle(feeder: Feeder, max_steps: int = 100) -> Settled:
     """Let the controls move from the taps that the feeder states, at its rated loads, until they rest."""
-    for count in range(max_steps + 1):
+    count = 0
+    while True:
         net = compile_feeder(feeder)
         solution = CurrentInjection(net).solve(*net.rated_injections())
         moves = _moves(feeder, relay_volts(net, feeder, solution.v)) if solution.converged else {}
@@ -79,7 +82,7 @@ def settle(feeder: Feeder, max_steps: int = 100) -> Settled:
             return Settled(net, solution, count, solution.converged and not moves)
         now = taps(feeder)
         feeder = with_taps(feeder, {name: now[name] + change for name, change in moves.items()})
-    raise AssertionError("the last round returns")
+        count += 1
 
 
 def _moves(feeder: Feeder, relay: FloatArray) -> dict[str, int]:
@@ -92,8 +95,8 @@ def _moves(feeder: Feeder, relay: FloatArray) -> dict[str, int]:
             continue
         transformer, step = _transformer(feeder, reg), _step(feeder, reg)
         winding = transformer.windings[reg.winding]
-        fit = int(abs(off) * reg.pt_ratio / winding_volts(transformer.phases, winding) / step)
-        count = min(max(fit, 1), reg.max_steps)
+        fit = round(abs(off) * reg.pt_ratio / winding_volts(transformer.phases, winding) / step)
+        count = min(max(int(DAMPING * fit + 1e-9), 1), reg.max_steps) if fit else 0
         low, high = round((winding.tap_min - 1.0) / step), round((winding.tap_max - 1.0) / step)
         goal = min(max(now[reg.transformer] + (count if off > 0.0 else -count), low), high)
         if goal != now[reg.transformer]:
