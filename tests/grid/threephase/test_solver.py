@@ -42,7 +42,7 @@ def test_load_law_as_opendss_has_it(tmp_path: Path, pu: float, law: str, conn: s
     script = tmp_path / "f.dss"
     band = "" if "vminpu" in LOADS[law] else "vminpu=0.85"
     script.write_text(
-        f"new circuit.c basekv=0.4 pu={pu} bus1=a r1=1e-4 x1=1e-4 r0=1e-4 x0=1e-4\n"
+        f"clear\nnew circuit.c basekv=0.4 pu={pu} bus1=a r1=1e-4 x1=1e-4 r0=1e-4 x0=1e-4\n"
         f"new load.l bus1=a phases=3 conn={conn} kv=0.4 kw=30 kvar=12 {band} {LOADS[law]}\nset voltagebases=[0.4]\nsolve\n"
     )
     net = compile_feeder(read_dss(script))
@@ -169,7 +169,7 @@ def test_a_part_without_source_is_dead_and_draws_nothing() -> None:
 def test_what_has_no_reference_is_an_error_that_names_it() -> None:
     feeder = read_dss(oracle.path("ieee123"))
     floating = [replace(t, float_ppm=0.0) if t.name == "xfm1" else t for t in feeder.transformers]
-    with pytest.raises(NetworkError, match=r"no reference to ground at some of .*610\.1"):
+    with pytest.raises(NetworkError, match=r"nothing holds the voltage against ground at 610\.\d$"):
         compile_feeder(replace(feeder, transformers=floating))
     with pytest.raises(NetworkError, match="no voltage source"):
         compile_feeder(Feeder("empty", 50.0))

@@ -147,20 +147,30 @@ def _load(target: DssObject, script: Script) -> Load:
 
 
 def _power(target: DssObject) -> tuple[float, float]:
-    """Active and reactive power; of power factor, kvar and kVA the last that was stated counts."""
-    kw, pf = float(target.get("kw", 10.0)), float(target.get("pf", 0.88))
-    if not 0.0 < abs(pf) <= 1.0:
-        raise Unusable(target, f"power factor {pf:g}", "pf")
-    stated = [p.name for p in target.properties if p.name in ("pf", "kvar", "kva", "kw")]
-    how = next((name for name in reversed(stated) if name != "kw"), "pf")
-    if how == "pf" and "kva" in stated and "kw" not in stated[stated.index("kva") :]:
-        how = "kva"
-    tangent = math.copysign(math.sqrt(1.0 / pf**2 - 1.0), pf)
-    if how == "kvar":
-        return kw, float(target.get("kvar"))
-    if how == "kva":
-        kw = float(target.get("kva")) * abs(pf)
-    return kw, kw * tangent
+    """Active and reactive power: of kW, kvar and kVA the last decides which two numbers count, as in OpenDSS.
+
+    kW and kVA go with the power factor; kvar sets the power factor anew at the end of its command.
+    """
+    kw, kvar, kva, pf, how = 10.0, 0.0, 0.0, 0.88, "kw"
+    for group in target.by_command() or [[]]:
+        for prop in group:
+            if prop.name == "pf":
+                pf = prop.value
+                if not 0.0 < abs(pf) <= 1.0:
+                    raise Unusable(target, f"power factor {pf:g}", "pf")
+            elif prop.name in ("kw", "kvar", "kva"):
+                how = prop.name
+                kw = prop.value if how == "kw" else kw
+                kvar = prop.value if how == "kvar" else kvar
+                kva = prop.value if how == "kva" else kva
+        if how == "kvar":
+            size = math.hypot(kw, kvar)
+            pf = math.copysign(abs(kw) / size, kw * kvar) if size else 1.0
+            continue
+        if how == "kva":
+            kw = kva * abs(pf)
+        kvar = kw * math.copysign(math.sqrt(1.0 / pf**2 - 1.0), pf) if pf else kvar
+    return kw, kvar
 
 
 def _capacitor(target: DssObject, script: Script) -> Capacitor:

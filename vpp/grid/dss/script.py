@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class Property:
     value: Any
     file: Path
     line: int
+    command: int  # which command of the script set it
 
 
 @dataclass(slots=True)
@@ -50,6 +53,10 @@ class DssObject:
                 return prop.value
         return default
 
+    def by_command(self) -> list[list[Property]]:
+        """Properties in groups, as commands set them; OpenDSS draws its conclusions at the end of each."""
+        return [list(group) for _, group in groupby(self.properties, key=lambda prop: prop.command)]
+
     def has(self, *names: str) -> bool:
         """Say whether any of these was set."""
         return any(prop.name in names for prop in self.properties)
@@ -67,6 +74,7 @@ class Script:
         self.xy: dict[str, tuple[float, float]] = {}
         self.findings: list[Finding] = []
         self.passed_over: dict[str, int] = {}
+        self._command = 0
 
     def of(self, kind: str) -> list[DssObject]:
         """List the enabled objects of a class, in the order of their definition."""
@@ -91,6 +99,7 @@ class Script:
 
     def _statement(self, file: Path, statement: Statement, depth: int) -> None:
         """Run one command."""
+        self._command += 1
         head, rest = statement.tokens[0], statement.tokens[1:]
         if head.name.count(".") >= 2:  # Class.Name.property=value
             kind, _, tail = head.name.partition(".")
@@ -137,7 +146,7 @@ class Script:
         elif token.name in IGNORED_OPTIONS:
             self._pass(f"option {token.name}")
         else:
-            self.report(file, token.line, f"option {token.name or token.value!r} is outside the subset")
+            self.report(file, token.line, f"option {token.name or token.value} is outside the subset")
 
     def _split(self, target: Token) -> tuple[str, str]:
         """Class and name of an object, lower case."""
@@ -187,10 +196,9 @@ class Script:
             elif token.name == "enabled":
                 self._read(file, token, truth, lambda value: setattr(target, "enabled", value))
             elif token.name in readers:
-                name, line = token.name, token.line
-                self._read(
-                    file, token, readers[name], lambda v, n=name, at=line: target.properties.append(Property(n, v, file, at))
-                )
+                place = (file, token.line, self._command)
+                keep = partial(_append, target, token.name, place)
+                self._read(file, token, readers[token.name], keep)
             elif token.name in PASSED[target.kind]:
                 self._pass(f"{target.kind}.{token.name}")
             else:
@@ -226,6 +234,11 @@ class Script:
                 self.xy[parts[0].lower()] = (float(parts[1]), float(parts[2]))
             except (IndexError, ValueError):
                 self.report(path, line, "expected bus, x, y", text)
+
+
+def _append(target: DssObject, name: str, place: tuple[Path, int, int], value: Any) -> None:
+    """Keep a property."""
+    target.properties.append(Property(name, value, *place))
 
 
 def _beside(file: Path, text: str) -> Path:

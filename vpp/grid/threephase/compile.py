@@ -157,7 +157,7 @@ def compile_feeder(feeder: Feeder) -> ThreePhaseNetwork:
     v0 = no_load(y_indptr, y_indices, y_data, fixed, fixed_v, on)
     if not np.isfinite(v0).all():
         names = ", ".join(f"{b}.{p}" for k, (b, p) in enumerate(nodes) if not np.isfinite(v0[k]))[:200]
-        raise NetworkError(where, f"the admittance matrix is singular: no reference to ground at some of {names}")
+        raise NetworkError(where, f"nothing holds the voltage against ground at {names}")
     return ThreePhaseNetwork(
         name=feeder.name,
         source=feeder.source,

@@ -66,12 +66,23 @@ def _split(
 def no_load(
     indptr: Int32Array, indices: Int32Array, data: ComplexArray, fixed: Int32Array, fixed_v: ComplexArray, on: BoolArray
 ) -> ComplexArray:
-    """Voltages (n_node,) in V without legs; NaN at the free nodes where the matrix is singular."""
+    """Voltages (n_node,) in V without legs; NaN at nodes where nothing holds the voltage against ground.
+
+    Those are the ones whose pivot vanished: it is less than 1e-13 of the node's own admittance, where rounding is
+    all that is left of it.
+    """
+    from scipy.sparse import diags_array
+
     y, b, free = _split(indptr, indices, data, fixed, fixed_v, on)
     v = np.zeros(len(indptr) - 1, dtype=np.complex128)
     v[fixed] = fixed_v
-    lu = _superlu(y)
-    v[free] = np.nan if lu is None else lu.solve(b)
+    size = np.abs(y.diagonal())
+    lu = _superlu(y) or _superlu(y + diags_array(1e-14 * size))  # the second shows where the first one broke off
+    if lu is None:
+        v[free] = np.nan
+        return v
+    pivot = np.abs(lu.U.diagonal())[lu.perm_c]
+    v[free] = np.where(pivot > 1e-13 * size, lu.solve(b), np.nan)
     return v
 
 
