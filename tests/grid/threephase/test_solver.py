@@ -180,7 +180,7 @@ def test_lines_of_two_phases_couple() -> None:
     feeder = read_dss(oracle.path("ieee13"))
     z = np.array([[0.3 + 0.6j, 0.1 + 0.3j], [0.1 + 0.3j, 0.3 + 0.6j]])
     source = replace(feeder.sources[0], z_ohm=np.eye(3) * 1e-9j)
-    nodes = tuple((("x", 1), ("x", 2)))
+    nodes = (("x", 1), ("x", 2))
     line = Line("l", source.nodes[:2], nodes, z, np.zeros((2, 2), dtype=complex))
     net = compile_feeder(Feeder("f", 60.0, sources=[source], lines=[line])).with_injections(np.array([3], dtype=np.int32))
     at = net.node_index()

@@ -143,7 +143,8 @@ def _load(target: DssObject, script: Script) -> Load:
     if not 0.0 <= band[2] < band[0] < band[1]:
         raise Unusable(target, "expected vlowpu < vminpu < vmaxpu", "vminpu")
     across = kv / (math.sqrt(3.0) if conn == "wye" and phases > 1 else 1.0)
-    return Load(target.name, _legs(target, phases, conn), across, p, q, parts_p, parts_q, *band, shape)
+    legs = _legs(target, phases, conn)
+    return Load(target.name, legs, across, p, q, parts_p, parts_q, band[0], band[1], band[2], shape)
 
 
 def _power(target: DssObject) -> tuple[float, float]:

@@ -130,10 +130,11 @@ PASSED: Mapping[str, frozenset[str]] = {
     }.items()
 }
 IGNORED_CLASSES = frozenset({"energymeter", "monitor", "spectrum", "growthshape", "tcc_curve"})
-IGNORED_COMMANDS = frozenset(
-    "clear clearall solve calcvoltagebases calcv show plot export visualize interpolate closedi reset sample".split()
-)
-IGNORED_OPTIONS = frozenset(
-    "mode number controlmode maxiterations maxiter tolerance maxcontroliter algorithm casename stepsize hour year "
-    "overloadreport voltexcept demand marktransformers".split()
-)
+IGNORED_COMMANDS = frozenset({
+    "clear", "clearall", "solve", "calcvoltagebases", "calcv", "show", "plot", "export", "visualize", "interpolate",
+    "closedi", "reset", "sample",
+})  # fmt: skip
+IGNORED_OPTIONS = frozenset({
+    "mode", "number", "controlmode", "maxiterations", "maxiter", "tolerance", "maxcontroliter", "algorithm", "casename",
+    "stepsize", "hour", "year", "overloadreport", "voltexcept", "demand", "marktransformers",
+})  # fmt: skip

@@ -52,7 +52,9 @@ class _Impedance:
             r, x = np.array(self.matrices["rmatrix"]), np.array(self.matrices["xmatrix"])
             default = sequence_matrix(s["c1"], s["c0"] if k > 1 else s["c1"], k).real
             c = np.array(self.matrices.get("cmatrix", default))
-        return r + 1j * x, 2j * math.pi * f_hz * c * 1e-9
+        ohm: ComplexArray = (r + 1j * x).astype(np.complex128)
+        siemens: ComplexArray = (2j * math.pi * f_hz * 1e-9 * c).astype(np.complex128)
+        return ohm, siemens
 
 
 def _code(code: DssObject, script: Script) -> _Impedance:

@@ -84,7 +84,9 @@ def _connected(edges: list[list[int]], roots: Iterable[int], n: int) -> BoolArra
     return np.array([find(k) in live for k in range(n)], dtype=np.bool_)
 
 
-def _ybus(conductor: Int32Array, start: Int32Array, primitives: list[Primitive], n: int) -> tuple[Int32Array, Int32Array, ComplexArray]:
+def _ybus(
+    conductor: Int32Array, start: Int32Array, primitives: list[Primitive], n: int
+) -> tuple[Int32Array, Int32Array, ComplexArray]:
     """Add the primitive matrices up: CSR."""
     from scipy.sparse import coo_array
 
@@ -127,9 +129,9 @@ def _legs(feeder: Feeder, index: dict[Node, int]) -> Legs:
             at = (index[a], -1 if b == GROUND else index[b], k)
             rows.append((*at, load.kv * 1e3, load.p_kw * share, load.q_kvar * share, *load.zip_p, *load.zip_q, *band))
     table = np.array(rows, dtype=np.float64).reshape(-1, 15)
-    a, b, of = (table[:, k].astype(np.int32) for k in range(3))
+    start, end, of = (table[:, k].astype(np.int32) for k in range(3))
     parts, band_pu = np.ascontiguousarray(table[:, 6:12]), np.ascontiguousarray(table[:, 12:15])
-    return Legs(a, b, of, table[:, 3].copy(), table[:, 4].copy(), table[:, 5].copy(), parts, band_pu)
+    return Legs(start, end, of, table[:, 3].copy(), table[:, 4].copy(), table[:, 5].copy(), parts, band_pu)
 
 
 def compile_feeder(feeder: Feeder) -> ThreePhaseNetwork:

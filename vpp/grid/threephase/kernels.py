@@ -63,14 +63,14 @@ def lu_solve(f: Factor, w: FloatArray) -> None:
             kk = U(k)
             _eliminate(w, U(f.l_row[kk]) * U(BLOCK), U(j) * U(BLOCK), f.l_re[kk], f.l_im[kk])
     for back in range(f.n):
-        j = U(f.n - 1 - back)
-        jj = j * U(BLOCK)
-        c, d = f.d_re[j], f.d_im[j]
+        at = U(f.n - 1 - back)
+        jj = at * U(BLOCK)
+        c, d = f.d_re[at], f.d_im[at]
         for lane in range(LANES):
             re, im = w[jj + U(lane)], w[jj + U(LANES + lane)]
             w[jj + U(lane)] = c * re - d * im
             w[jj + U(LANES + lane)] = c * im + d * re
-        for k in range(f.u_start[j], f.u_start[j + U(1)]):
+        for k in range(f.u_start[at], f.u_start[at + U(1)]):
             kk = U(k)
             _eliminate(w, U(f.u_row[kk]) * U(BLOCK), jj, f.u_re[kk], f.u_im[kk])
 
@@ -163,9 +163,7 @@ def _dense_voltages(dense: Dense, i_re: FloatArray, i_im: FloatArray, n_re: Floa
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _settle(
-    legs: LegArrays, u_re: FloatArray, u_im: FloatArray, n_re: FloatArray, n_im: FloatArray, worst: FloatArray
-) -> None:
+def _settle(legs: LegArrays, u_re: FloatArray, u_im: FloatArray, n_re: FloatArray, n_im: FloatArray, worst: FloatArray) -> None:
     """Take the next voltages over; ``worst`` (LANES,) gets the largest squared change in pu."""
     worst[:] = 0.0
     for k in range(legs.v_base.shape[0]):

@@ -28,7 +28,7 @@ def lift(network: Network) -> ThreePhaseNetwork:
         raise Unsuitable(f"{network.name} has voltage-controlled nodes")
     n, base = network.n_node, _base_volts(network)
     scale = network.sn_mva * 1e6 / 3.0
-    rows = np.repeat(np.arange(n), np.diff(network.y_indptr))
+    rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(network.y_indptr))
     siemens = network.y_data * scale / (base[rows] * base[network.y_indices])
     indptr, indices, data = _on_phases(rows, network.y_indices, siemens, n)
     on = np.flatnonzero(network.branch_on)

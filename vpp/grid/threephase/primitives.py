@@ -19,19 +19,21 @@ from vpp.grid.threephase.feeder import GROUND, Capacitor, Line, Node, Nodes, Sou
 Primitive = tuple[Nodes, ComplexArray]
 
 
-def _series(y: ComplexArray) -> ComplexArray:
-    """Matrix of a series admittance between two terminals."""
-    return np.block([[y, -y], [-y, y]])
+def _series(z: ComplexArray) -> ComplexArray:
+    """Admittance matrix of a series impedance between two terminals."""
+    y = np.linalg.inv(z)
+    out: ComplexArray = np.block([[y, -y], [-y, y]]).astype(np.complex128)
+    return out
 
 
 def source_primitive(source: Source, inner: Nodes) -> Primitive:
     """Build the impedance between the ideal voltage (``inner`` nodes) and the bus."""
-    return (*inner, *source.nodes), _series(np.linalg.inv(source.z_ohm))
+    return (*inner, *source.nodes), _series(source.z_ohm)
 
 
 def line_primitive(line: Line) -> Primitive:
     """Build a pi section: the series matrix, and half of the shunt matrix at each end."""
-    y = _series(np.linalg.inv(line.z_ohm))
+    y = _series(line.z_ohm)
     k = len(line.from_nodes)
     y[:k, :k] += line.y_siemens / 2.0
     y[k:, k:] += line.y_siemens / 2.0
@@ -87,7 +89,7 @@ def transformer_primitive(transformer: Transformer) -> Primitive:
     unit = leak * np.array([[1.0, -1.0], [-1.0, 1.0]], dtype=np.complex128)
     unit[1, 1] += va * (t.no_load_percent - 1j * t.magnetising_percent) / 100.0
     unit = unit / np.outer(turns, turns)
-    y = np.kron(unit, np.eye(n))
+    y = np.kron(unit, np.eye(n)).astype(np.complex128)
     nodes, full = _legs(y, winding_legs(t, 0) + winding_legs(t, 1))
     for side in (0, 1):
         stray = -0.5j * t.float_ppm * 1e-6 * va / volts[side] ** 2

@@ -93,7 +93,8 @@ def delivered(net: ThreePhaseNetwork, v: ComplexArray, p_mw: FloatArray, q_mvar:
     x = np.abs(volts[legs.a] - volts[legs.b]) / legs.v_base
     p = p_mw * _pu_admittance(x, legs.parts[:, :3], legs.v_band)
     q = q_mvar * _pu_admittance(x, legs.parts[:, 3:], legs.v_band)
-    return (p + 1j * q) * x**2
+    out: ComplexArray = (p + 1j * q) * x**2
+    return out
 
 
 def three_phase_buses(net: ThreePhaseNetwork) -> tuple[Int32Array, Int32Array]:
@@ -109,7 +110,8 @@ def sequences(net: ThreePhaseNetwork, v: ComplexArray) -> tuple[Int32Array, Comp
     """Symmetrical components of voltages (..., n_node): the buses (n,), and zero, positive, negative (..., n, 3) in pu."""
     buses, nodes = three_phase_buses(net)
     fortescue = np.array([[1, 1, 1], [1, A, A**2], [1, A**2, A]]) / 3.0
-    return buses, v[..., nodes] @ fortescue.T
+    out: ComplexArray = v[..., nodes] @ fortescue.T
+    return buses, out
 
 
 def unbalance_limits(net: ThreePhaseNetwork, v: ComplexArray, limit: float = 0.02) -> Limits:

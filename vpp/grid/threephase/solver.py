@@ -15,8 +15,8 @@ from vpp.grid.powerflow.port import BatchSolution
 from vpp.grid.tables import ComplexArray, FloatArray, Int32Array
 from vpp.grid.threephase.factor import Factor, factorise, parts
 from vpp.grid.threephase.kernels import Dense, LegArrays, solve_steps
-from vpp.grid.threephase.single import leg_impedances, solve_one
 from vpp.grid.threephase.network import ThreePhaseNetwork
+from vpp.grid.threephase.single import leg_impedances, solve_one
 from vpp.kernel.errors import NetworkError
 
 DENSE_LIMIT = 400  # legs; above, the iteration goes over the factors whatever they cost
