@@ -61,21 +61,18 @@ def test_iterating_on_legs_or_on_nodes_is_the_same(case: str) -> None:
     net = network(case)
     engine = CurrentInjection(net)
     p, q = net.rated_injections()
-    m = len(net.legs)
     first = engine.solve(p, q)
     batch = engine.solve_batch(np.tile(p, (3, 1)), np.tile(q, (3, 1))).v[1]
-    if len(engine.dense.z_re):
-        engine.dense = Dense(np.zeros((0, 0)), np.zeros((0, 0)), engine.dense.u0_re, engine.dense.u0_im)
-    else:
-        z = impedances(engine, m)
-        engine.dense = Dense(z.real.copy(), z.imag.copy(), engine.dense.u0_re, engine.dense.u0_im)
+    dense = engine.bound.dense
+    z = np.zeros((0, 0)) if len(dense.z_re) else impedances(engine)
+    engine.bound = engine.bound._replace(dense=Dense(z.real.copy(), z.imag.copy(), dense.u0_re, dense.u0_im))
     other = engine.solve(p, q)
     assert np.abs(first.v - other.v).max() < 1e-9
     assert np.abs(first.v - batch).max() < 1e-9
     assert np.abs(engine.solve_batch(p[None], q[None]).v[0] - first.v).max() < 1e-9
 
 
-def impedances(engine: CurrentInjection, m: int) -> np.ndarray:
+def impedances(engine: CurrentInjection) -> np.ndarray:
     """Mutual impedances of the legs by a dense inverse, nothing of the solver's."""
     net = engine.network
     y = np.zeros((net.n_node, net.n_node), dtype=complex)

@@ -35,6 +35,8 @@ class LegArrays(NamedTuple):
     v_base: FloatArray
     parts: FloatArray  # (m, 6)
     v_band: FloatArray  # (m, 3)
+    y_re: FloatArray  # (m,) S, the legs' admittances that stand in the matrix
+    y_im: FloatArray
 
 
 class Dense(NamedTuple):
@@ -92,7 +94,7 @@ def admittance(x: float, z: float, i: float, p: float, low: float, least: float,
 def leg_currents(
     legs: LegArrays, p: FloatArray, q: FloatArray, u_re: FloatArray, u_im: FloatArray, i_re: FloatArray, i_im: FloatArray
 ) -> None:
-    """Currents (m, LANES) in A that enter the network at end a and leave it at end b: conj(s(u) / u)."""
+    """Currents (m, LANES) in A that enter the network at end a and leave it at end b: conj(s(u) / u), less what is in the matrix."""
     for k in range(legs.v_base.shape[0]):
         per = 1.0 / legs.v_base[k]
         pz, pi, pp, qz, qi, qp = legs.parts[k]
@@ -108,7 +110,7 @@ def leg_currents(
                 x = np.sqrt(square)
                 g = p[k, lane] * admittance(x, pz, pi, pp, low, least, most)
                 h = q[k, lane] * admittance(x, qz, qi, qp, low, least, most)
-            g, h = g * per * per, h * per * per
+            g, h = g * per * per + legs.y_re[k], h * per * per - legs.y_im[k]
             i_re[k, lane] = g * a + h * b
             i_im[k, lane] = g * b - h * a
 

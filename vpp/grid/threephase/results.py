@@ -46,6 +46,16 @@ def conductor_currents(
             i[first + r] = total
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def node_currents(indptr: Int32Array, indices: Int32Array, y: ComplexArray, v: ComplexArray, i: ComplexArray) -> None:
+    """Currents (n_node,) in A that flow from the nodes into the linear elements, of voltages (n_node,) in V."""
+    for k in range(i.shape[0]):
+        total = 0.0 + 0.0j
+        for j in range(indptr[k], indptr[k + 1]):
+            total += y[j] * v[indices[j]]
+        i[k] = total
+
+
 def branch_flows(net: ThreePhaseNetwork, v: ComplexArray) -> PhaseFlows:
     """Compute currents, powers, loadings and losses from voltages (n_node,) in pu; NaN where they are NaN."""
     volts = v * net.node_v_base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from vpp.grid.tables import ComplexArray, FloatArray
+from vpp.grid.tables import ComplexArray, FloatArray, Int32Array
 from vpp.grid.threephase.factor import Factor
 from vpp.grid.threephase.kernels import FAST, Dense, LegArrays, U, admittance
 
@@ -40,14 +40,14 @@ def _nodes(f: Factor, legs: LegArrays, current: ComplexArray, x: ComplexArray) -
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _across(legs: LegArrays, k: int, x: ComplexArray) -> complex:
-    """Voltage of a leg from those of the nodes, fixed ends left out."""
-    u = 0.0j
-    if legs.a_column[k] >= 0:
-        u += x[legs.a_column[k]]
-    if legs.b_column[k] >= 0:
-        u -= x[legs.b_column[k]]
-    return u
+def _across(a_column: Int32Array, b_column: Int32Array, x: ComplexArray, u: ComplexArray) -> None:
+    """Voltages of the legs (m,) from those of the nodes, fixed ends left out."""
+    for k in range(u.shape[0]):
+        u[k] = 0.0
+        if a_column[k] >= 0:
+            u[k] += x[a_column[k]]
+        if b_column[k] >= 0:
+            u[k] -= x[b_column[k]]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -56,8 +56,9 @@ def leg_impedances(f: Factor, legs: LegArrays, u0: ComplexArray, z: ComplexArray
     m = u0.shape[0]
     x = np.empty(f.n, dtype=np.complex128)
     _nodes(f, legs, np.zeros(m, dtype=np.complex128), x)
+    _across(legs.a_column, legs.b_column, x, u0)
     for k in range(m):
-        u0[k] = _across(legs, k, x) + complex(legs.v_fixed_re[k], legs.v_fixed_im[k])
+        u0[k] += complex(legs.v_fixed_re[k], legs.v_fixed_im[k])
     for j in range(z.shape[0]):
         x[:] = 0.0
         if legs.a_row[j] >= 0:
@@ -65,8 +66,7 @@ def leg_impedances(f: Factor, legs: LegArrays, u0: ComplexArray, z: ComplexArray
         if legs.b_row[j] >= 0:
             x[legs.b_row[j]] -= 1.0
         lu_solve_one(f, x)
-        for k in range(m):
-            z[j, k] = _across(legs, k, x)
+        _across(legs.a_column, legs.b_column, x, z[j])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,7 +79,32 @@ def _currents(legs: LegArrays, p: FloatArray, q: FloatArray, u_re: FloatArray, u
         x = np.sqrt(u_re[k] * u_re[k] + u_im[k] * u_im[k]) * per
         g = p[k] * 1e6 * admittance(x, pz, pi, pp, low, least, most) * per * per
         h = q[k] * 1e6 * admittance(x, qz, qi, qp, low, least, most) * per * per
-        current[k] = complex(g, -h) * complex(u_re[k], u_im[k])
+        current[k] = complex(g + legs.y_re[k], legs.y_im[k] - h) * complex(u_re[k], u_im[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dense_voltages(dense: Dense, current: ComplexArray, u: ComplexArray) -> None:
+    """Voltages of the legs (m,) by their mutual impedances."""
+    for k in range(u.shape[0]):
+        re, im = dense.u0_re[k], dense.u0_im[k]
+        for j in range(u.shape[0]):
+            c, d = dense.z_re[k, j], dense.z_im[k, j]
+            re += c * current[j].real - d * current[j].imag
+            im += c * current[j].imag + d * current[j].real
+        u[k] = complex(re, im)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle(v_base: FloatArray, u: ComplexArray, u_re: FloatArray, u_im: FloatArray) -> float:
+    """Take the next voltages over; returns the largest squared change in pu, NaN where one is NaN."""
+    worst, total = 0.0, 0.0
+    for k in range(u.shape[0]):
+        re, im = (u[k].real - u_re[k]) / v_base[k], (u[k].imag - u_im[k]) / v_base[k]
+        change = re * re + im * im
+        worst = max(worst, change)
+        total += change  # the sum keeps a NaN, the maximum may lose it
+        u_re[k], u_im[k] = u[k].real, u[k].imag
+    return worst if total == total else total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -101,30 +126,20 @@ def solve_one(
     Returns the iterations; -1 if not converged, and then v is NaN throughout.
     """
     m = p_mw.shape[0]
-    x, current = np.empty(f.n, dtype=np.complex128), np.empty(m, dtype=np.complex128)
+    x, current, u = np.empty(f.n, dtype=np.complex128), np.empty(m, dtype=np.complex128), np.empty(m, dtype=np.complex128)
     took = -1
     for iteration in range(1, max_iter + 1):
         _currents(legs, p_mw, q_mvar, u_re, u_im, current)
-        iterate_dense = dense.z_re.shape[0] == m
-        if not iterate_dense:
+        if dense.z_re.shape[0] == m:
+            _dense_voltages(dense, current, u)
+        else:
             _nodes(f, legs, current, x)
-        worst, total = 0.0, 0.0
-        for k in range(m):
-            re, im = dense.u0_re[k], dense.u0_im[k]
-            if iterate_dense:
-                for j in range(m):
-                    c, d = dense.z_re[k, j], dense.z_im[k, j]
-                    re += c * current[j].real - d * current[j].imag
-                    im += c * current[j].imag + d * current[j].real
-            else:
-                u = _across(legs, k, x) + complex(legs.v_fixed_re[k], legs.v_fixed_im[k])
-                re, im = u.real, u.imag
-            change = ((re - u_re[k]) ** 2 + (im - u_im[k]) ** 2) / legs.v_base[k] ** 2
-            worst = max(worst, change)
-            total += change
-            u_re[k], u_im[k] = re, im
-        if worst <= tol * tol or total != total:  # the sum keeps a NaN, the maximum may lose it
-            took = iteration if total == total else -1
+            _across(legs.a_column, legs.b_column, x, u)
+            for k in range(m):
+                u[k] += complex(legs.v_fixed_re[k], legs.v_fixed_im[k])
+        change = _settle(legs.v_base, u, u_re, u_im)
+        if not (change > tol * tol):
+            took = iteration if change == change else -1
             break
     if took > 0:
         _currents(legs, p_mw, q_mvar, u_re, u_im, current)
