@@ -129,6 +129,30 @@ def with_constant_power(net: ThreePhaseNetwork) -> ThreePhaseNetwork:
     return replace(net, legs=replace(net.legs, parts=parts, v_band=band))
 
 
+def test_what_only_loads_tie_to_ground_converges_at_the_second_try(tmp_path: Path) -> None:
+    """Behind a delta, a load to ground is the reference; alone or in a batch it comes to the same."""
+    (tmp_path / "f.dss").write_text(
+        "new circuit.c bus1=a basekv=11\nnew transformer.t phases=3 buses=[a b] conns=[wye delta] kvs=[11 0.4] kvas=[100 100]\n"
+        "new load.l1 bus1=b.1 phases=1 kv=0.231 kw=10 pf=1 model=2\nnew load.l2 bus1=b.2 phases=1 kv=0.231 kw=10 pf=1 model=2\n"
+        "new load.l3 bus1=b.3 phases=1 kv=0.231 kw=5 pf=0.9 model=2\nset voltagebases=[11 0.4]\nsolve\n"
+    )
+    net = compile_feeder(read_dss(tmp_path / "f.dss"))
+    engine = CurrentInjection(net)
+    p, q = net.rated_injections()
+    solution = engine.solve(p, q)
+    assert solution.converged
+    assert solution.residual_mva < 1e-9
+    at = net.node_index()
+    assert abs(solution.v[at["b.3"]]) > 1.15  # the neutral point moves away from the light load
+    expected = oracle.solve(f"compile [{tmp_path / 'f.dss'}]")
+    assert max(abs(abs(solution.v[at[name]]) - pu) for name, pu in expected.pu.items()) < 1e-6
+    factor = np.array([1.0, 0.0, np.nan, 0.7])[:, None]
+    batch = engine.solve_batch(factor * p, factor * q)
+    assert batch.converged.tolist() == [True, True, False, True]
+    assert np.abs(batch.v[0] - solution.v).max() < 1e-8
+    assert np.isnan(batch.v[2]).all()
+
+
 def test_added_injections_balance_a_load() -> None:
     """A generator that gives what a load takes leaves the source what it had without both."""
     net = network("european_lv")

@@ -32,7 +32,7 @@ def rated_admittances(legs: Legs) -> ComplexArray:
     """Admittances (n_leg,) in S that draw what the legs are rated to consume; 0 for what generates."""
     consumes = legs.p_mw < 0.0
     power = np.where(consumes, -legs.p_mw + 1j * legs.q_mvar, 0.0) * 1e6
-    out: ComplexArray = power / legs.v_base**2
+    out: ComplexArray = (power / legs.v_base**2).astype(np.complex128)
     return out
 
 

@@ -94,7 +94,10 @@ def admittance(x: float, z: float, i: float, p: float, low: float, least: float,
 def leg_currents(
     legs: LegArrays, p: FloatArray, q: FloatArray, u_re: FloatArray, u_im: FloatArray, i_re: FloatArray, i_im: FloatArray
 ) -> None:
-    """Currents (m, LANES) in A that enter the network at end a and leave it at end b: conj(s(u) / u), less what is in the matrix."""
+    """Currents (m, LANES) in A that enter the network at end a and leave it at end b.
+
+    They are conj(s(u) / u), less what the legs' admittances in the matrix draw already.
+    """
     for k in range(legs.v_base.shape[0]):
         per = 1.0 / legs.v_base[k]
         pz, pi, pp, qz, qi, qp = legs.parts[k]
