@@ -30,6 +30,8 @@ def run(*commands: str) -> None:
     """Give commands; an error of OpenDSS's is an exception."""
     dss.Basic.AllowChangeDir(False)
     for command in commands:
+        if command.startswith("compile"):
+            dss.Text.Command("clear")
         dss.Text.Command(command)
 
 
