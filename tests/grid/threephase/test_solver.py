@@ -134,7 +134,7 @@ def test_what_only_loads_tie_to_ground_converges_at_the_second_try(tmp_path: Pat
     (tmp_path / "f.dss").write_text(
         "new circuit.c bus1=a basekv=11\nnew transformer.t phases=3 buses=[a b] conns=[wye delta] kvs=[11 0.4] kvas=[100 100]\n"
         "new load.l1 bus1=b.1 phases=1 kv=0.231 kw=10 pf=1 model=2\nnew load.l2 bus1=b.2 phases=1 kv=0.231 kw=10 pf=1 model=2\n"
-        "new load.l3 bus1=b.3 phases=1 kv=0.231 kw=5 pf=0.9 model=2\nset voltagebases=[11 0.4]\nsolve\n"
+        "new load.l3 bus1=b.3 phases=1 kv=0.231 kw=5 pf=0.9 model=2\nset voltagebases=[11 0.4]\ncalcvoltagebases\nsolve\n"
     )
     net = compile_feeder(read_dss(tmp_path / "f.dss"))
     engine = CurrentInjection(net)
