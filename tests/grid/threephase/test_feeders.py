@@ -95,3 +95,31 @@ def test_bases_and_coordinates() -> None:
         assert network.node_v_base[at[name]] == pytest.approx(kv * 1e3 / 3**0.5)
     assert np.isfinite(network.bus_xy).all()
     assert network.notes  # what was passed over is counted
+
+
+def test_european_feeder_has_the_facts_of_an_independent_copy() -> None:
+    """pandapower ships the feeder too (in single precision): every cable, the transformer, the consumers at minute 566."""
+    from pandapower.networks import ieee_european_lv_asymmetric
+
+    from vpp.grid.source import quiet
+
+    with quiet():
+        net = ieee_european_lv_asymmetric("on_peak_566")
+    network, _ = solved("european_lv")
+    feeder = network.feeder
+    assert feeder is not None
+    own, mutual = (np.array([line.z_ohm[0, k] for line in feeder.lines]) for k in (0, 1))
+    one = (net.line.r_ohm_per_km + 1j * net.line.x_ohm_per_km) * net.line.length_km
+    zero = (net.line.r0_ohm_per_km + 1j * net.line.x0_ohm_per_km) * net.line.length_km
+    assert np.abs(own - mutual - one).max() < 1e-8
+    assert np.abs(own + 2.0 * mutual - zero).max() < 1e-8
+    ends = [(int(line.from_nodes[0][0]), int(line.to_nodes[0][0])) for line in feeder.lines]
+    assert ends == list(zip(net.line.from_bus, net.line.to_bus))
+    powers = net.asymmetric_load[["p_a_mw", "p_b_mw", "p_c_mw"]].to_numpy()
+    nodes = [(str(bus), phase + 1) for bus, phase in zip(net.asymmetric_load.bus, powers.argmax(axis=1))]
+    assert [load.legs[0][0] for load in feeder.loads] == nodes
+    factor = np.array([feeder.shapes[name].factor[565] for name in network.load_shape])
+    assert np.abs(factor * 1e-3 - powers.max(axis=1)).max() < 1e-8
+    (transformer,), (theirs,) = feeder.transformers, net.trafo.itertuples()
+    assert (transformer.kva, transformer.windings[1].kv) == pytest.approx((800.0, theirs.vn_lv_kv))
+    assert sum(w.r_percent for w in transformer.windings) == pytest.approx(theirs.vkr_percent)

@@ -10,7 +10,7 @@ import pytest
 from tests.grid.threephase import oracle
 from vpp.grid.dss import read_dss
 from vpp.grid.threephase import CurrentInjection, compile_feeder
-from vpp.grid.threephase.regulators import relay_volts, settle, taps, with_taps
+from vpp.grid.threephase.regulators import RegulatedFlow, relay_volts, settle, taps, with_taps
 
 REGULATED = ("ieee13", "ieee34", "ieee123")
 
@@ -60,7 +60,7 @@ def test_the_end_of_the_range_is_rest_too() -> None:
 
 def test_rounds_are_limited() -> None:
     feeder = read_dss(oracle.path("ieee123"))
-    settled = settle(with_taps(feeder, dict.fromkeys(taps(feeder), 0)), max_steps=2)
+    settled = settle(with_taps(feeder, dict.fromkeys(taps(feeder), 0)), max_rounds=2)
     assert (settled.steps, settled.at_rest) == (2, False)
 
 
@@ -75,3 +75,30 @@ def test_a_tap_raises_its_own_phase() -> None:
         v.append(np.abs(solution.v[[at[f"rg60.{k}"] for k in (1, 2, 3)]]))
     assert v[1][1] - v[0][1] == pytest.approx(0.00625, abs=5e-4)
     assert np.abs(v[1][[0, 2]] - v[0][[0, 2]]).max() < 5e-4
+
+
+def test_taps_stay_between_steps_and_come_back_from_a_state() -> None:
+    feeder = read_dss(oracle.path("ieee123"))
+    net = compile_feeder(feeder)
+    p, q = net.rated_injections()
+    scale = (1.0, 0.4, 0.4, np.nan, 1.2, 0.7)
+    flow = RegulatedFlow(feeder)
+    results, states = [], []
+    for s in scale:
+        states.append(flow.state())
+        results.append(flow.step(s * p, s * q))
+    assert [r.at_rest for r in results] == [True, True, True, False, True, True]
+    assert results[0].steps == 0  # the published taps rest
+    assert results[1].steps > 0  # at light load the first regulators go down
+    assert results[2].steps == 0  # the same load again moves nothing
+    assert np.isnan(results[3].solution.v).all()
+    assert (states[4] == states[3]).all()  # what did not converge moved nothing
+    assert results[1].network.feeder is not None
+    assert flow.position != taps(feeder)
+    other = RegulatedFlow(feeder)
+    other.restore(states[4])
+    for s, expected in zip(scale[4:], results[4:]):
+        assert other.step(s * p, s * q).solution.v.tobytes() == expected.solution.v.tobytes()
+    assert (other.state() == flow.state()).all()
+    with pytest.raises(ValueError, match="2 tap positions for 7"):
+        flow.restore(np.zeros(2, dtype=np.int64))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpp.grid.tables import ComplexArray, FloatArray
+from vpp.grid.tables import ComplexArray, FloatArray, IntArray
 from vpp.grid.threephase.compile import compile_feeder
 from vpp.grid.threephase.feeder import Feeder, Regulator, Transformer
 from vpp.grid.threephase.network import BRANCH_KINDS, ThreePhaseNetwork
@@ -30,6 +30,64 @@ class Settled(NamedTuple):
     solution: PhaseSolution
     steps: int  # rounds of tap changes
     at_rest: bool  # every control within its band, or at the end of its range
+
+
+class RegulatedFlow:
+    """Power flow of a feeder whose taps move: from one step to the next they stay where they came to rest.
+
+    The solver of every combination of taps is kept, the last ``KEPT`` of them. Legs are those of the feeder's loads.
+    """
+
+    KEPT = 64
+
+    def __init__(self, feeder: Feeder, *, max_rounds: int = 100) -> None:
+        """Start at the taps that the feeder states, each taken to the nearest of its steps."""
+        self.feeder, self.max_rounds = feeder, max_rounds
+        self.transformers = tuple(taps(feeder))
+        self._position = np.array(list(taps(feeder).values()), dtype=np.int64)
+        self._engines: dict[bytes, CurrentInjection] = {}
+
+    @property
+    def position(self) -> dict[str, int]:
+        """Tap positions by transformer, 0 the neutral one."""
+        return dict(zip(self.transformers, self._position.tolist(), strict=True))
+
+    def state(self) -> IntArray:
+        """Positions (n_regulated,), a copy."""
+        return self._position.copy()
+
+    def restore(self, state: IntArray) -> None:
+        """Put the taps where a state had them."""
+        if state.shape != self._position.shape:
+            raise ValueError(f"{state.shape[0]} tap positions for {len(self._position)} transformers")
+        self._position = state.copy()
+
+    def step(self, p_mw: FloatArray, q_mvar: FloatArray) -> Settled:
+        """Solve at injections (n_leg,), let the controls move until they rest; a diverged solve moves none."""
+        count = 0
+        while True:
+            engine = self._engine()
+            solution = engine.solve(p_mw, q_mvar)
+            moves: dict[str, int] = {}
+            if solution.converged:
+                feeder = with_taps(self.feeder, self.position)
+                moves = _moves(feeder, relay_volts(engine.network, feeder, solution.v))
+            if not moves or count == self.max_rounds:
+                return Settled(engine.network, solution, count, solution.converged and not moves)
+            for k, name in enumerate(self.transformers):
+                self._position[k] += moves.get(name, 0)
+            count += 1
+
+    def _engine(self) -> CurrentInjection:
+        """Solver at the present taps."""
+        key = self._position.tobytes()
+        made = self._engines.pop(key, None)
+        if made is None:
+            made = CurrentInjection(compile_feeder(with_taps(self.feeder, self.position)))
+            if len(self._engines) >= self.KEPT:
+                del self._engines[next(iter(self._engines))]
+        self._engines[key] = made  # at the end: the one used last goes last
+        return made
 
 
 def taps(feeder: Feeder) -> dict[str, int]:
@@ -71,18 +129,10 @@ def relay_volts(net: ThreePhaseNetwork, feeder: Feeder, v: ComplexArray) -> Floa
     return out
 
 
-def settle(feeder: Feeder, max_steps: int = 100) -> Settled:
+def settle(feeder: Feeder, max_rounds: int = 100) -> Settled:
     """Let the controls move from the taps that the feeder states, at its rated loads, until they rest."""
-    count = 0
-    while True:
-        net = compile_feeder(feeder)
-        solution = CurrentInjection(net).solve(*net.rated_injections())
-        moves = _moves(feeder, relay_volts(net, feeder, solution.v)) if solution.converged else {}
-        if not moves or count == max_steps:
-            return Settled(net, solution, count, solution.converged and not moves)
-        now = taps(feeder)
-        feeder = with_taps(feeder, {name: now[name] + change for name, change in moves.items()})
-        count += 1
+    flow = RegulatedFlow(feeder, max_rounds=max_rounds)
+    return flow.step(*compile_feeder(feeder).rated_injections())
 
 
 def _moves(feeder: Feeder, relay: FloatArray) -> dict[str, int]:
