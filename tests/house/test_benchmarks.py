@@ -13,6 +13,7 @@ FEW = {
     "batch_powerflow.py": ["--steps", "200", "--repeats", "1", "--runpp-steps", "5"],
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
+    "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 
