@@ -53,7 +53,8 @@ def pattern_of(n: int, first: IntArray, second: IntArray) -> Pattern:
 
     Args:
         n: number of unknowns.
-        first, second: (pairs,) unknowns; either triangle, repetitions allowed.
+        first: (pairs,) one unknown of each pair, repetitions allowed.
+        second: (pairs,) the other.
     """
     from scipy.sparse import csc_matrix
     from scipy.sparse.linalg import splu
@@ -151,7 +152,7 @@ def entry_at(start: IntArray, row: IntArray, i: int, j: int) -> int:
             a = m
         else:
             b = m
-    return a
+    return int(a)
 
 
 @njit(cache=True, nogil=True)

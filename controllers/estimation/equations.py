@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from controllers.estimation.cholesky import Pattern, entry_at, pattern_of
-from controllers.estimation.measured import ANGLE, VM, Grid, I, Meters, P, Q
+from controllers.estimation.measured import ANGLE, CURRENT, VM, Grid, Meters, P, Q
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
 # A current of less than this [pu of the largest] has no usable direction; its measurement counts nothing then.
@@ -179,7 +179,7 @@ def evaluate(eq: Equations, v: ComplexArray, h: FloatArray, slope: FloatArray) -
             h[i] = slope[at] = abs(v[r])
         elif kind == ANGLE:
             h[i], slope[at] = math.atan2(v[r].imag, v[r].real), 1.0
-        elif kind == I:
+        elif kind == CURRENT:
             _current(eq, v, r, currents[r], SMALL_CURRENT * largest, at, i, h, slope)
         else:
             _power(eq, v, r, currents[r], kind == P, at, i, h, slope)

@@ -8,7 +8,7 @@ import numpy as np
 
 from controllers.estimation.bad_data import SIGNIFICANCE, Cleaned, Suspect, clean
 from controllers.estimation.equations import Equations, evaluate, outputs_of, variances
-from controllers.estimation.measured import Grid, I, Meters
+from controllers.estimation.measured import CURRENT, Grid, Meters
 from controllers.estimation.observability import Observability, observability
 from controllers.estimation.wls import Wls
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray
@@ -69,7 +69,7 @@ class StateEstimator:
         self._wls = Wls(self.grid, self.meters)
         self.v = self.grid.v0.copy()
         rows = self.grid.branch_row[self.grid.branch_row[:, 0] >= 0].ravel()
-        kind = np.full(len(rows), I)
+        kind = np.full(len(rows), CURRENT)
         self._currents = outputs_of(self._wls.eq, self.grid, kind, rows, self._wls.pattern)
 
     def estimate(self, z: FloatArray, sigma: FloatArray | None = None) -> Estimate:
@@ -92,7 +92,7 @@ class StateEstimator:
 
     def _confident(self, found: Cleaned) -> Estimate:
         """The estimate with the confidence of everything in it; what is not determined is NaN."""
-        wls, grid, fit = self._wls, self.grid, found.fit
+        wls, _grid, fit = self._wls, self.grid, found.fit
         seen = observability(wls)
         start = wls.pattern.start[:-1]
         diagonal = found.inverse[start][wls.pattern.position]

@@ -14,7 +14,7 @@ import numpy as np
 from vpp.grid.network import Network
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
-VM, ANGLE, P, Q, I = range(5)
+VM, ANGLE, P, Q, CURRENT = range(5)
 KINDS: Final = ("vm_pu", "va_degree", "p_mw", "q_mvar", "i_ka")
 
 
@@ -100,8 +100,8 @@ class Meters:
     """Which meters there are; a measurement is one number of one of them.
 
     Attributes:
-        kind: (m,) VM, ANGLE, P, Q or I.
-        row: (m,) row of the current for P, Q and I; node for VM and ANGLE.
+        kind: (m,) VM, ANGLE, P, Q or CURRENT.
+        row: (m,) row of the current for P, Q and CURRENT; node for VM and ANGLE.
         sigma: (m,) standard deviation [pu; radian for an angle].
         pseudo: (m,) True where nothing is measured and an expectation stands in (a load profile).
         id: (m,) names.

@@ -160,7 +160,7 @@ def _gauss_newton(
                 objective += weight[i] * residual[i] * residual[i]
         if moved <= tol and breach <= tol_exact:
             return iteration, objective
-        if iteration == max_iter or not moved == moved:
+        if iteration == max_iter or moved != moved:
             break
         gain(eq, slope, weight, factor)
         factorise(start, row, left_start, left_column, left_entry, factor, work, 1e-14, held)
@@ -181,7 +181,7 @@ def _move(eq: Equations, position: IntArray, step: FloatArray, v: ComplexArray) 
     """Take a step, shortened where it is wild; returns its largest part."""
     largest = 0.0
     for s in range(step.size):
-        if not step[s] == step[s]:
+        if step[s] != step[s]:
             return np.nan
         largest = max(largest, abs(step[s]))
     part = min(1.0, LARGEST_STEP / largest) if largest > 0.0 else 1.0
