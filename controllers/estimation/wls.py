@@ -24,7 +24,7 @@ EXACT: Final = 1e-9  # largest zero injection at the solution, of the grid's pow
 MAX_ITERATIONS: Final = 25
 LARGEST_STEP: Final = 0.5
 ZERO_PIVOT: Final = 1e-9  # of its own diagonal, in the analysis of what is determined
-RHO: Final = 1e6  # weight of the exact rows, of the largest weight of a measurement
+RHO: Final = 1e3  # weight of the exact rows, of the largest weight of a measurement
 
 
 @dataclass(slots=True)
