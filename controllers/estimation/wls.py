@@ -1,0 +1,192 @@
+"""Weighted least squares by Gauss-Newton; zero injections hold exactly, by their multipliers.
+
+An exact row c(x) = 0 enters as ``rho / 2 c^2 + lambda c``; after each step lambda grows by rho c. At the solution c is
+zero whatever rho is (method of multipliers: Hestenes 1969, Powell 1969), so that rho may stay moderate and the gain
+matrix well conditioned.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from controllers.estimation.cholesky import Pattern, factorise, inverse_on_pattern, solve
+from controllers.estimation.equations import Equations, equations_of, evaluate, gain, variances
+from controllers.estimation.measured import Grid, Meters
+from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
+
+TOLERANCE: Final = 1e-8  # largest step of the state at the solution [rad, relative voltage]
+EXACT: Final = 1e-9  # largest zero injection at the solution, of the grid's power base
+MAX_ITERATIONS: Final = 25
+LARGEST_STEP: Final = 0.5
+ZERO_PIVOT: Final = 1e-9  # of its own diagonal, in the analysis of what is determined
+RHO: Final = 1e3  # weight of the exact rows, of the largest weight of a measurement
+
+
+@dataclass(slots=True)
+class Fit:
+    """What a fit found; all NaN where it did not converge.
+
+    Attributes:
+        v: (n,) voltages [pu].
+        converged: whether it did.
+        iterations: Gauss-Newton steps.
+        objective: sum of squared residuals over their variances, exact rows left out.
+        missing: number of states that no measurement determines.
+    """
+
+    v: ComplexArray
+    converged: bool
+    iterations: int
+    objective: float
+    missing: int
+
+
+@dataclass(slots=True)
+class Wls:
+    """A fit of one set of meters on one grid, again and again.
+
+    Attributes:
+        grid, meters: what is measured.
+        eq, pattern: compiled.
+        weight: (rows,) 1 / sigma^2; 0: left out. Exact rows come last.
+        slope, factor: derivatives and factor at the last solution.
+        held: (states,) in elimination order, True where nothing determines the state: it stays where it began.
+        residual: (rows,) measured less estimated, at the last solution.
+    """
+
+    grid: Grid
+    meters: Meters
+    eq: Equations = field(init=False)
+    pattern: Pattern = field(init=False)
+    weight: FloatArray = field(init=False)
+    slope: FloatArray = field(init=False)
+    factor: FloatArray = field(init=False)
+    held: BoolArray = field(init=False)
+    residual: FloatArray = field(init=False)
+    _target: FloatArray = field(init=False)
+    _multiplier: FloatArray = field(init=False)
+    _v: ComplexArray = field(init=False)
+    _used: BoolArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compile equations and pattern."""
+        self.eq, self.pattern = equations_of(self.grid, self.meters)
+        rows = len(self.eq.kind)
+        self.weight, self.residual = np.zeros(rows), np.zeros(rows)
+        self.slope, self.factor = np.zeros(len(self.eq.column)), np.zeros(self.pattern.nnz)
+        self.held = np.zeros(self.eq.states, np.bool_)
+        self._used = np.zeros(rows, np.bool_)
+        self._target, self._multiplier = np.zeros(rows), np.zeros(self.eq.exact)
+        self._v = self.grid.v0.copy()
+
+    def fit(self, z: FloatArray, weight: FloatArray, start: ComplexArray | None = None) -> Fit:
+        """Fit the state to measurements.
+
+        Args:
+            z: (m,) measured values [pu, radian]; those of weight zero are not looked at.
+            weight: (m,) 1 / sigma^2, 0 to leave a measurement out.
+            start: (n,) voltages to begin with; by default those without injections.
+        """
+        m = self.meters.m
+        self._target[:m] = np.where(weight > 0.0, z, 0.0)
+        self.weight[:m] = weight
+        self.weight[m:] = RHO * max(float(weight.max(initial=0.0)), 1.0)
+        if not np.array_equal(self._used, self.weight > 0.0):
+            self._used = self.weight > 0.0
+            self.held, _ = self.directions()
+        self._multiplier[:] = 0.0
+        self._v[:] = self.grid.v0 if start is None else start
+        p = self.pattern
+        iterations, objective = _gauss_newton(
+            self.eq, p.start, p.row, p.left_start, p.left_column, p.left_entry, p.position, self._target, self.weight,
+            self._multiplier, self._v, self.slope, self.factor, self.held, self.residual, TOLERANCE, EXACT, MAX_ITERATIONS,
+        )  # fmt: skip
+        converged = iterations >= 0
+        v = self._v.copy() if converged else np.full(self.grid.n, np.nan + 1j * np.nan)
+        return Fit(v, converged, abs(iterations), objective if converged else math.nan, int(self.held.sum()))
+
+    def directions(self) -> tuple[BoolArray, FloatArray]:
+        """Which states the measurements in use do not determine, and the factor that shows it.
+
+        Every row counts alike here (unit length, without injections): what can be seen does not depend on how well.
+        """
+        eq, p = self.eq, self.pattern
+        h, slope = np.empty(len(eq.kind)), np.empty(len(eq.column))
+        evaluate(eq, self.grid.v0, h, slope)
+        length = np.add.reduceat(np.where(eq.column >= 0, slope, 0.0) ** 2, eq.entry_start[:-1])
+        factor, held = np.empty(p.nnz), np.zeros(eq.states, np.bool_)
+        gain(eq, slope, np.where(self._used, 1.0 / np.maximum(length, 1e-300), 0.0), factor)
+        work = np.zeros(eq.states)
+        factorise(p.start, p.row, p.left_start, p.left_column, p.left_entry, factor, work, ZERO_PIVOT, held)
+        return held, factor
+
+    def inverse(self) -> FloatArray:
+        """The inverse of the gain matrix at the last solution, on the factor's pattern: covariances of the state."""
+        out = np.empty(self.pattern.nnz)
+        inverse_on_pattern(self.pattern.start, self.pattern.row, self.factor, out, np.full(self.eq.states, -1))
+        return out
+
+    def variances(self, inverse: FloatArray) -> FloatArray:
+        """(rows,) variance of every *estimated* measurement [pu^2], from `inverse`."""
+        return variances(self.eq, self.slope, inverse)
+
+
+@njit(cache=True, nogil=True)
+def _gauss_newton(
+    eq: Equations, start: IntArray, row: IntArray, left_start: IntArray, left_column: IntArray, left_entry: IntArray,
+    position: IntArray, target: FloatArray, weight: FloatArray, multiplier: FloatArray, v: ComplexArray, slope: FloatArray,
+    factor: FloatArray, held: BoolArray, residual: FloatArray, tol: float, tol_exact: float, max_iter: int,
+) -> tuple[int, float]:  # fmt: skip
+    """Steps until neither the state nor an exact row moves; negative where they never settle."""
+    rows, states = eq.kind.size, eq.states
+    first_exact = rows - eq.exact
+    h, step, work = np.empty(rows), np.empty(states), np.zeros(states)
+    moved = np.inf
+    for iteration in range(max_iter + 1):
+        evaluate(eq, v, h, slope)
+        breach, objective = 0.0, 0.0
+        for i in range(rows):
+            residual[i] = target[i] - h[i] if weight[i] > 0.0 else 0.0
+            if i >= first_exact:
+                breach = max(breach, abs(h[i]))
+                if iteration > 0:
+                    multiplier[i - first_exact] += weight[i] * h[i]
+            else:
+                objective += weight[i] * residual[i] * residual[i]
+        if moved <= tol and breach <= tol_exact:
+            return iteration, objective
+        if iteration == max_iter or moved != moved:
+            break
+        gain(eq, slope, weight, factor)
+        factorise(start, row, left_start, left_column, left_entry, factor, work, 1e-14, held)
+        step[:] = 0.0
+        for i in range(rows):
+            pull = weight[i] * residual[i] - (multiplier[i - first_exact] if i >= first_exact else 0.0)
+            if pull != 0.0:
+                for a in range(eq.entry_start[i], eq.entry_start[i + 1]):
+                    if eq.column[a] >= 0:
+                        step[position[eq.column[a]]] += pull * slope[a]
+        solve(start, row, factor, step)
+        moved = _move(eq, position, step, v)
+    return -max(max_iter, 1), np.nan
+
+
+@njit(cache=True, nogil=True)
+def _move(eq: Equations, position: IntArray, step: FloatArray, v: ComplexArray) -> float:
+    """Take a step, shortened where it is wild; returns its largest part."""
+    largest = 0.0
+    for s in range(step.size):
+        if step[s] != step[s]:
+            return np.nan
+        largest = max(largest, abs(step[s]))
+    part = min(1.0, LARGEST_STEP / largest) if largest > 0.0 else 1.0
+    for k in range(v.size):
+        turn = step[position[eq.angle_column[k]]] * part if eq.angle_column[k] >= 0 else 0.0
+        grow = step[position[eq.ln_column[k]]] * part
+        v[k] *= math.exp(grow) * complex(math.cos(turn), math.sin(turn))
+    return largest
