@@ -68,6 +68,7 @@ class LightSim2Grid:
         on = net.branch_on
         f, t = net.branch_from_node[on], net.branch_to_node[on]
         shift = np.angle(net.yft[on] / net.ytf[on]) / 2.0
+        shift += np.where((net.yft[on] * np.exp(-1j * shift)).imag < 0.0, np.pi, 0.0)  # a half angle has two signs
         b = np.abs(net.yft[on])
         entries = np.concatenate([b, b, -b, -b]), (np.concatenate([f, t, f, t]), np.concatenate([f, t, t, f]))
         matrix = csc_matrix(entries, shape=(n, n))
