@@ -7,10 +7,11 @@ phase-shifting transformers, switches, parallel elements).
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from vpp.grid.network import Network
 from vpp.grid.powerflow.port import BatchSolution, Solution, failed, net_injections, residual_mva
-from vpp.grid.tables import ComplexArray, FloatArray
+from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
 
 
 class LightSim2Grid:
@@ -58,6 +59,28 @@ class LightSim2Grid:
         out: ComplexArray = v
         return out
 
+    def _direct_current(self, s_pu: ComplexArray) -> ComplexArray:
+        """Start of a large or strongly shunted system: angles of the linear power flow, magnitudes near nominal."""
+        from scipy.sparse import csc_matrix
+        from scipy.sparse.linalg import splu
+
+        net, n = self.network, self.network.n_node
+        on = net.branch_on
+        f, t = net.branch_from_node[on], net.branch_to_node[on]
+        shift = np.angle(net.yft[on] / net.ytf[on]) / 2.0
+        shift += np.where((net.yft[on] * np.exp(-1j * shift)).imag < 0.0, np.pi, 0.0)  # a half angle has two signs
+        b = np.abs(net.yft[on])
+        entries = np.concatenate([b, b, -b, -b]), (np.concatenate([f, t, f, t]), np.concatenate([f, t, t, f]))
+        matrix = csc_matrix(entries, shape=(n, n))
+        pushed = np.bincount(f, b * shift, n) - np.bincount(t, b * shift, n)
+        angle = np.angle(self._start)
+        free = np.setdiff1d(np.arange(n), net.slack_node)
+        load = s_pu.real + pushed - matrix[:, net.slack_node] @ angle[net.slack_node]
+        angle[free] = splu(matrix[free][:, free].tocsc()).solve(load[free])
+        size = np.ones(n)
+        size[net.pv_node], size[net.slack_node] = net.pv_vm_pu, np.abs(net.slack_v)
+        return np.asarray(size * np.exp(1j * angle))
+
     def _newton(self, s_pu: ComplexArray, start: ComplexArray) -> tuple[ComplexArray | None, int]:
         """Run the C++ solver: voltages (None where it does not converge) and iterations."""
         from lightsim2grid.algorithm import NRSing_KLU
@@ -79,6 +102,34 @@ class LightSim2Grid:
             return None, iterations
         return out, iterations
 
+    def entries(self, row: IntArray, column: IntArray) -> IntArray:
+        """Place of matrix entries among the stored ones, for `solve_changed`; -1 where a row or column is -1."""
+        from scipy.sparse import csc_matrix
+
+        number = csc_matrix((np.arange(1, self._y.nnz + 1), self._y.indices, self._y.indptr), shape=self._y.shape)
+        found = np.asarray(number[np.maximum(row, 0).ravel(), np.maximum(column, 0).ravel()]).reshape(row.shape) - 1
+        return np.where((row >= 0) & (column >= 0), found, -1).astype(np.int64)
+
+    def solve_changed(
+        self, s_pu: ComplexArray, v_start: ComplexArray, entry: IntArray, change: ComplexArray, lost: Int32Array
+    ) -> ComplexArray | None:
+        """Voltages with some matrix entries changed and some nodes cut off; None where there is no solution.
+
+        The matrix keeps its pattern: a node that is cut off hangs on a neighbour by a susceptance that the neighbour
+        does not see, without injection. It follows the neighbour's voltage and changes nothing.
+        """
+        data = self._y.data.copy()
+        np.add.at(self._y.data, entry, change)
+        start, s = v_start.copy(), s_pu
+        if len(lost):
+            dead = np.zeros(self.network.n_node, np.bool_)
+            dead[lost] = True
+            _hang(self._y.indptr, self._y.indices, self._y.data, dead)
+            s = np.where(dead, 0.0, s_pu)
+        v, _ = self._newton(s, start)
+        self._y.data[:] = data
+        return v
+
     def solve(self, p_mw: FloatArray, q_mvar: FloatArray, v_start: ComplexArray | None = None) -> Solution:
         """Solve one step; see :class:`vpp.grid.powerflow.port.PowerFlow`."""
         p, q = net_injections(self.network, p_mw, q_mvar)
@@ -89,6 +140,9 @@ class LightSim2Grid:
             start[self._pv] *= self.network.pv_vm_pu / np.abs(start[self._pv])
         s = np.asarray(p + 1j * q, dtype=np.complex128) / self.network.sn_mva
         v, iterations = self._newton(s, start)
+        if v is None:
+            v, more = self._newton(s, self._direct_current(s))
+            iterations += more
         if v is None:
             return failed(self.network, iterations)
         return Solution(v, True, iterations, residual_mva(self.network, v, p, q))
@@ -104,3 +158,27 @@ class LightSim2Grid:
             if found is not None:
                 v[t], converged[t] = found, True
         return BatchSolution(v, converged, iterations)
+
+
+@njit(cache=True)
+def _hang(indptr: Int32Array, indices: Int32Array, data: ComplexArray, dead: BoolArray) -> None:
+    """Cut the dead nodes off in the matrix (CSC, symmetric pattern): each follows a neighbour nearer to the living."""
+    n = dead.size
+    hangs = np.where(dead, -1, np.arange(n))
+    moved = True
+    while moved:
+        moved = False
+        for k in range(n):
+            if hangs[k] < 0:
+                for p in range(indptr[k], indptr[k + 1]):
+                    other = indices[p]
+                    if other != k and hangs[other] >= 0 and hangs[k] < 0:
+                        hangs[k] = other
+                        moved = True
+    for column in range(n):
+        for p in range(indptr[column], indptr[column + 1]):
+            row = indices[p]
+            if dead[row]:
+                data[p] = -1j if row == column else (1j if hangs[row] == column else 0j)
+            elif dead[column]:
+                data[p] = 0j
