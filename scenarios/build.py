@@ -16,6 +16,7 @@ from controllers.dispatch import PLANNERS
 from scenarios.desk import Desk, Planning
 from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster
+from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
@@ -106,8 +107,8 @@ def build(scenario: Scenario) -> System:
     site = site_of(scenario)
     network, year = site.network, site.profiles
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
-    plan = expand(scenario, network, None if year is None else year.names)
-    spec = fleet_spec(plan, network, surroundings(scenario, year, network))
+    plan = released(scenario, expand(scenario, network, None if year is None else year.names))
+    spec = led(scenario, plan, fleet_spec(plan, network, surroundings(scenario, year, network)))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
     s = scenario.sensors
@@ -116,7 +117,8 @@ def build(scenario: Scenario) -> System:
     sensors = Sensors(spec.fleet, np.maximum(spec.p_rated_mw, spec.s_rated_mva), points, errors, scenario.seed)
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
-    plant = TwinPlant(FleetModel(spec), GridModel(coupling, sensors, frequency), time_ns, dt_s)
+    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
+    plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
     chain = Chain(
         spec.fleet,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenarios.check import check
+from scenarios.frequency import forming_buses
 from vpp.grid import Profiles, load_network, load_profiles
 from vpp.grid.network import Network
-from vpp.kernel.errors import Finding, ScenarioError
+from vpp.kernel.errors import Finding, NetworkError, ScenarioError
 
 if TYPE_CHECKING:
     from scenarios.schema.scenario import Scenario
@@ -39,7 +40,17 @@ def site_of(scenario: Scenario) -> Site:
         ScenarioError: something is wrong with the scenario in this network; every finding, warnings too.
         NetworkError: the network cannot be had.
     """
-    network, profiles = load_network(scenario.network), _profiles_of(scenario)
+    profiles = _profiles_of(scenario)
+    try:
+        network = load_network(scenario.network, forming=forming_buses(scenario))
+    except NetworkError:
+        if not scenario.islands:
+            raise
+        # A forming resource at a bus that is not there: the check names it, with its line.
+        found = check(scenario, load_network(scenario.network), profiles)
+        if any(finding.severity == "error" for finding in found):
+            raise ScenarioError(found) from None
+        raise
     findings = check(scenario, network, profiles)
     if any(finding.severity == "error" for finding in findings):
         raise ScenarioError(findings)

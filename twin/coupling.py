@@ -119,13 +119,13 @@ class Coupling:
         self._lag_dt_s = 0.0
         self._find_spots()
 
-    def solve(self, offer: FloatArray, dt_s: float, f_hz: float = 50.0, connect: FloatArray | None = None) -> Solved:
+    def solve(self, offer: FloatArray, dt_s: float, f_hz: FloatArray | float = 50.0, connect: FloatArray | None = None) -> Solved:
         """Solve one step.
 
         Args:
             offer: an `Offer` block (signals, n).
             dt_s: length of the step.
-            f_hz: frequency of the step.
+            f_hz: (n,) mean frequency of the step at each resource, or one for all.
             connect: (n,) 1 where a resource is permitted to be in service (default: everywhere).
         """
         inv, terminal = self.inverters, self.spec.fleet.terminal
@@ -135,7 +135,8 @@ class Coupling:
             self._lag_dt_s, self._lag = dt_s, inv.lag(dt_s)
         p_node, q_node = self._fixed.copy()
         sets = len(inv.table)
-        t.gather(offer, self._permitted if connect is None else connect, inv.resource, f_hz, inv.lanes)
+        at_hz = np.full(self.spec.fleet.n, f_hz)
+        t.gather(offer, self._permitted if connect is None else connect, inv.resource, at_hz, inv.lanes)
         if inv.explicit:
             advance(0, sets, inv.start, inv.table, self._lag, inv.lanes, dt_s, 0.0)
         t.scatter(offer, terminal.resource, self._place, terminal.share, self._is_lane, p_node, q_node)

@@ -12,7 +12,7 @@ from twin.devices import DEVICES
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
 from vpp.kernel.flex import Flex
-from vpp.kernel.setpoints import Setpoints
+from vpp.kernel.setpoints import FORMING, Setpoints
 from vpp.kernel.signals import FloatArray
 
 
@@ -43,7 +43,7 @@ class FleetModel:
         self.models = tuple(
             model(np.flatnonzero(kinds == kind), self.spec) for kind, model in DEVICES.items() if kind in fleet.kind
         )
-        self.applied = Setpoints.neutral(fleet.n)
+        self.applied = self._formed(Setpoints.neutral(fleet.n))
         self.soc = self.spec.soc0.copy()
         self._offered_p = np.zeros(fleet.n)
 
@@ -68,7 +68,7 @@ class FleetModel:
             for model in self.models:
                 model.settle(before, p)
         if asked is not None:
-            self.applied = asked
+            self.applied = self._formed(asked)
         given = self._given(k, dt_s)
         offer = Offer(np.empty((len(Offer.signals), self.spec.fleet.n)))
         offer.e_need_mwh, offer.t_depart_s = np.nan, np.nan
@@ -76,6 +76,16 @@ class FleetModel:
             model.offer(given, offer.block)
         self._offered_p = offer.p_mw
         return offer
+
+    def _formed(self, asked: Setpoints) -> Setpoints:
+        """What the devices hold when this is asked: a forming resource keeps its references and its mode."""
+        at = self.spec.forming
+        if at.size == 0:
+            return asked
+        held = Setpoints(asked.block.copy())
+        held.mode[at], held.p_mw[at], held.connect[at] = FORMING, 0.0, 1.0
+        held.v_ref_pu[at], held.f_ref_hz[at] = self.spec.forming_ref
+        return held
 
     def _given(self, k: int, dt_s: float) -> StepInput:
         return StepInput(k, k * dt_s, dt_s, self.spec.profiles.at(max(k, 0)), self.applied.block, self.soc)

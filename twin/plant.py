@@ -15,13 +15,14 @@ from numba import njit
 from twin.coupling import Coupling, Solved
 from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
-from twin.frequency import FrequencyProfile
+from twin.frequency import FrequencyProfile, Outcome, Swing
 from twin.sensors import Sensors
+from twin.terminals import bus_voltages
 from vpp.grid.flows import branch_flows_into
 from vpp.kernel.fleet import Fleet
-from vpp.kernel.seen import Observation
+from vpp.kernel.seen import Event, Observation
 from vpp.kernel.setpoints import Asked, Setpoints
-from vpp.kernel.signals import ComplexArray, FloatArray, Int32Array, IntArray
+from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
 
 
 @dataclass(slots=True)
@@ -34,7 +35,10 @@ class GridResult:
         loading: (branches,) current of rated current; NaN where unrated or not converged.
         losses_mw: active losses of all branches.
         exchange_mva: active + j reactive power into the public grid.
-        f_hz: frequency.
+        f_hz: frequency of the first island (the public grid where there is one), at the end of the step.
+        nadir_hz, zenith_hz: lowest and highest frequency of any island within the step.
+        rocof_hz_per_s: fastest change of frequency of any island within the step, with its sign.
+        events: what happened in the plant itself.
     """
 
     solved: Solved
@@ -43,18 +47,32 @@ class GridResult:
     losses_mw: float
     exchange_mva: complex
     f_hz: float
+    nadir_hz: float = float("nan")
+    zenith_hz: float = float("nan")
+    rocof_hz_per_s: float = 0.0
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(slots=True)
 class GridModel:
-    """The network with the fleet's terminals, its meters and its frequency."""
+    """The network with the fleet's terminals, its meters and its frequency.
+
+    Attributes:
+        coupling: terminals and network.
+        sensors: the meters.
+        frequency: frequency of every island that has no swing model.
+        swing: the islands; None: there is one, and its frequency is given.
+    """
 
     coupling: Coupling
     sensors: Sensors
     frequency: FrequencyProfile
+    swing: Swing | None = None
     _flows: Any = field(init=False)
     _scratch: FloatArray = field(init=False)
     _slack: tuple[Any, ...] = field(init=False)
+    _beside: tuple[IntArray, IntArray] = field(init=False)
+    _public: BoolArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
@@ -62,6 +80,13 @@ class GridModel:
         self._flows = network.flow_arrays(order)
         self._scratch = np.empty((3, network.n_branch))
         self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
+        node = self.coupling.spec.fleet.terminal.node
+        beside = np.flatnonzero(np.isin(node, network.slack_node))
+        self._beside = beside, np.searchsorted(network.slack_node, node[beside])
+        self._public = np.ones(len(network.slack_node), np.bool_)
+        if self.swing is not None:
+            formed = np.array([island.forming is not None for island in self.swing.islands])
+            self._public = ~formed[self.swing.node_island[network.slack_node]]
 
     def step(self, now_ns: int, t_s: float, dt_s: float, offer: Offer, applied: Any) -> tuple[GridResult, Observation]:
         """Solve one step and measure it.
@@ -73,27 +98,59 @@ class GridModel:
             offer: what the devices offer.
             applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
-        coupling = self.coupling
+        coupling, swing, block = self.coupling, self.swing, offer.block
         f_hz = self.frequency.at(t_s)
-        solved = coupling.solve(offer.block, dt_s, f_hz, None if applied is None else applied.connect)
+        n = coupling.spec.fleet.n
+        at_hz = np.full(n, f_hz)
+        if swing is not None:
+            held = Setpoints.neutral(n) if applied is None else applied
+            block = swing.begin(now_ns, t_s, dt_s, f_hz, block, held.block)
+            at_hz = swing.f_mean_hz
+        solved = coupling.solve(block, dt_s, at_hz, None if applied is None else applied.connect)
+        v_re, v_im = solved.v_re, solved.v_im
+        if swing is not None and swing.dead.any():
+            out = np.empty(v_re.size, np.bool_)
+            out[coupling.order] = swing.dead[swing.node_island]
+            v_re, v_im = np.where(out, 0.0, v_re), np.where(out, 0.0, v_im)
         loading = np.empty(coupling.network.n_branch)
         i_from, i_to, loss = self._scratch
-        losses = float(branch_flows_into(self._flows, solved.v_re, solved.v_im, i_from, i_to, loading, loss))
-        node, starts, columns, values = self._slack
-        into = _slack_power(node, starts, columns, values, solved.v_re, solved.v_im)
-        exchange = -complex(into) * coupling.network.sn_mva
-        telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, f_hz, exchange)
-        result = GridResult(solved, coupling.vm_of_bus(), loading, losses, exchange, f_hz)
+        losses = float(branch_flows_into(self._flows, v_re, v_im, i_from, i_to, loading, loss))
+        taken = self._taken(solved.delivered, v_re, v_im)
+        exchange = complex(taken[self._public].sum())
+        if swing is None:
+            outcome, seen_hz = Outcome(np.array([[f_hz, f_hz, f_hz, f_hz, 0.0]])), at_hz
+        else:
+            outcome = swing.end(now_ns, solved.delivered.block, taken, offer.block)
+            seen_hz = np.where(swing.island_of >= 0, outcome.island[swing.island_of, 0], f_hz)
+        telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, seen_hz, exchange)
+        vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
+        result = GridResult(
+            solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
+            outcome.rocof_hz_per_s, outcome.events,
+        )  # fmt: skip
         return result, Observation(telemetry, points, applied)
+
+    def _taken(self, delivered: Delivered, v_re: FloatArray, v_im: FloatArray) -> ComplexArray:
+        """What each slack takes from the network and from the resources at its own node, (slacks,) MVA."""
+        network, terminal = self.coupling.network, self.coupling.spec.fleet.terminal
+        node, starts, columns, values = self._slack
+        taken = network.fixed_p_mw[network.slack_node] + 1j * network.fixed_q_mvar[network.slack_node]
+        beside, which = self._beside
+        own = delivered.p_mw[terminal.resource[beside]] + 1j * delivered.q_mvar[terminal.resource[beside]]
+        np.add.at(taken, which, own * terminal.share[beside])
+        return np.asarray(taken - _slack_power(node, starts, columns, values, v_re, v_im) * network.sn_mva)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        return {"coupling": self.coupling.state(), "sensors": self.sensors.state()}
+        swing = {} if self.swing is None else {"swing": self.swing.state()}
+        return {"coupling": self.coupling.state(), "sensors": self.sensors.state(), **swing}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
         self.coupling.restore(state["coupling"])
         self.sensors.restore(state["sensors"])
+        if self.swing is not None:
+            self.swing.restore(state["swing"])
 
 
 def _slack_rows(
@@ -109,15 +166,15 @@ def _slack_rows(
 @njit(cache=True, nogil=True)
 def _slack_power(
     node: Int32Array, starts: IntArray, columns: Int32Array, values: ComplexArray, v_re: FloatArray, v_im: FloatArray
-) -> complex:
-    """Complex power that the slack nodes feed into the network [pu]."""
-    total = 0.0 + 0.0j
+) -> ComplexArray:
+    """Complex power that each slack node feeds into the network [pu]."""
+    out = np.empty(node.size, np.complex128)
     for s in range(node.size):
         current = 0.0 + 0.0j
         for c in range(starts[s], starts[s + 1]):
             current += values[c] * complex(v_re[columns[c]], v_im[columns[c]])
-        total += complex(v_re[node[s]], v_im[node[s]]) * current.conjugate()
-    return total
+        out[s] = complex(v_re[node[s]], v_im[node[s]]) * current.conjugate()
+    return out
 
 
 @dataclass(slots=True)

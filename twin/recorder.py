@@ -30,6 +30,7 @@ _D_P, _O_MAX = Delivered.p_mw.row, Offer.p_avail_max_mw.row
 SUMS: Final = (
     "energy_import_mwh", "energy_export_mwh", "energy_generated_mwh", "energy_consumed_mwh", "losses_mwh", "curtailed_mwh",
     "voltage_violation_bus_hours", "loading_violation_branch_hours", "vm_min_pu", "vm_max_pu", "loading_max", "cost_eur",
+    "frequency_min_hz", "frequency_max_hz", "rocof_max_hz_per_s",
 )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ SYSTEM: Final = (
     Series("system", "exchange_p_mw", "MW", "active power over the PCC, into the public grid positive", 1e-6),
     Series("system", "exchange_q_mvar", "Mvar", "reactive power over the PCC, into the public grid positive", 1e-6),
     Series("system", "losses_mw", "MW", "active losses of the network", 1e-7),
-    Series("system", "frequency_hz", "Hz", "frequency of the network", 1e-4),
+    Series("system", "frequency_hz", "Hz", "frequency of the network, of its first island at the end of the step", 1e-4),
     Series("system", "scheduled_p_mw", "MW", "sum of the schedule in force, injection positive", 1e-6),
     Series("system", "scheduled_delivered_p_mw", "MW", "what the scheduled resources deliver, injection positive", 1e-6),
     Series("system", "delivered_p_mw", "MW", "sum of all resources, injection positive", 1e-6),
@@ -100,6 +101,9 @@ SYSTEM: Final = (
     Series("system", "price_export_eur_per_mwh", "EUR/MWh", "price of exported energy", 1e-3),
     Series("system", "iterations", "1", "iterations of devices and power flow together", 1.0),
     Series("system", "converged", "1", "whether the network had a solution", flags=("diverged", "converged")),
+    Series("system", "frequency_nadir_hz", "Hz", "lowest frequency of any island within the step", 1e-4),
+    Series("system", "frequency_zenith_hz", "Hz", "highest frequency of any island within the step", 1e-4),
+    Series("system", "rocof_hz_per_s", "Hz/s", "fastest change of frequency of any island within the step, with its sign", 1e-4),
 )
 
 
@@ -143,7 +147,7 @@ class Recorder:
         """Begin all sums."""
         self.hash = DecisionHash(len(self.control))
         self.sums = np.zeros(len(SUMS))
-        self.sums[SUMS.index("vm_min_pu")] = np.inf
+        self.sums[[SUMS.index("vm_min_pu"), SUMS.index("frequency_min_hz")]] = np.inf
         self._system = np.zeros(len(SYSTEM))
         self._cells = [self._system[i : i + 1] for i in range(len(SYSTEM))]
         self._planned = np.zeros(0, np.int64)
@@ -159,21 +163,30 @@ class Recorder:
             truth.exchange_mva, truth.f_hz, self.price_import[k], self.price_export[k], scheduled, of_scheduled,
             truth.solved.iterations, truth.solved.converged, self.sums, self._system,
         )  # fmt: skip
+        self._frequency(truth)
         self.iterations += truth.solved.iterations
         if not truth.solved.converged:
             self.diverged.append(k)
         if self.writer is not None:
             self.writer.put(k, [*(values(record, truth, offer) for _, values in self.series), *self._cells])
-        if record.decision.events:
-            for event in record.decision.events:
+        if events := (*truth.events, *record.decision.events):
+            for event in events:
                 self.events[event.kind] = self.events.get(event.kind, 0) + 1
             if self.writer is not None:
-                self.writer.events(asdict(event) for event in record.decision.events)
+                self.writer.events(asdict(event) for event in events)
         if self.also is not None:
             self.also(k, record)
         self.steps = k + 1
         if self.progress is not None:
             self.progress(self.steps)
+
+    def _frequency(self, truth: GridResult) -> None:
+        """The extremes of the frequency."""
+        extremes = (truth.nadir_hz, truth.zenith_hz, truth.rocof_hz_per_s)
+        self._system[-3:] = extremes
+        low, high, rocof = (SUMS.index(name) for name in SUMS[-3:])
+        self.sums[low], self.sums[high] = min(extremes[0], self.sums[low]), max(extremes[1], self.sums[high])
+        self.sums[rocof] = max(abs(extremes[2]), self.sums[rocof])
 
     def _scheduled(self, record: Record, truth: GridResult) -> tuple[float, float]:
         """Sum of the plan that holds in this step, and what its resources deliver."""

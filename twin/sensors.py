@@ -76,7 +76,7 @@ class Sensors:
         self._noisy = bool(self._sigma.any())
 
     def observe(
-        self, now_ns: int, offer: FloatArray, delivered: FloatArray, f_hz: float, exchange_mva: complex
+        self, now_ns: int, offer: FloatArray, delivered: FloatArray, f_hz: FloatArray | float, exchange_mva: complex
     ) -> tuple[Telemetry, GridPoints]:
         """Measure the truth of this step.
 
@@ -84,7 +84,7 @@ class Sensors:
             now_ns: when it is measured.
             offer: `Offer` block (what devices know of themselves).
             delivered: `Delivered` block (the truth at the terminals); NaN where the network had no solution.
-            f_hz: frequency.
+            f_hz: (n,) frequency at the terminals, or one for all.
             exchange_mva: active + j reactive power over the PCC, into the public grid positive.
         """
         n, e = self.fleet.n, self.errors
@@ -93,7 +93,9 @@ class Sensors:
         block = np.empty((len(Telemetry.signals), n))
         quality = np.empty(n, np.uint8)
         lost = self._loss.random(n, np.float32) < e.loss if e.loss > 0.0 else np.zeros(0, np.bool_)
-        _measure(offer, delivered, self.rating, f_hz, self._sigma, noise, lost, now_ns, block, quality, self._heard_ns)
+        _measure(
+            offer, delivered, self.rating, np.full(n, f_hz), self._sigma, noise, lost, now_ns, block, quality, self._heard_ns
+        )  # fmt: skip
         value = np.array([exchange_mva.real, exchange_mva.imag])
         if self._noisy:
             value = value + row[4 * n :] * e.p_error * np.abs(value)
@@ -130,7 +132,7 @@ class Sensors:
 
 @njit(cache=True, nogil=True)
 def _measure(
-    offer: FloatArray, truth: FloatArray, rating: FloatArray, f_hz: float, sigma: FloatArray,
+    offer: FloatArray, truth: FloatArray, rating: FloatArray, f_hz: FloatArray, sigma: FloatArray,
     noise: npt.NDArray[np.float32], lost: npt.NDArray[np.bool_], now_ns: int,
     out: FloatArray, quality: ByteArray, heard_ns: IntArray,
 ) -> None:  # fmt: skip
@@ -138,7 +140,7 @@ def _measure(
     noisy = noise.shape[1] > 0
     for i in range(n):
         out[_T_P, i], out[_T_Q, i], out[_T_VM, i] = truth[_D_P, i], truth[_D_Q, i], truth[_D_VM, i]
-        out[_T_F, i] = f_hz
+        out[_T_F, i] = f_hz[i]
         out[_T_SOC, i] = offer[_O_SOC, i]
         out[_T_MIN, i], out[_T_MAX, i] = offer[_O_MIN, i], offer[_O_MAX, i]
         out[_T_NEED, i], out[_T_DEPART, i] = offer[_O_NEED, i], offer[_O_DEPART, i]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from twin.series import ProfileTable
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
-from vpp.kernel.signals import FloatArray, Int32Array
+from vpp.kernel.signals import FloatArray, Int32Array, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class FleetSpec:
         sign: (n,) +1 where the rating is generation, -1 where it is consumption.
         own: by kind, the parameters that only that kind's model knows, in the order of its devices; tables of events
             (any length, "device" numbers the devices of the kind) stand beside them.
+        forming: (m,) resources that form an island: whatever is asked, they hold the references below.
+        forming_ref: (2, m) their voltage [pu] and frequency [Hz].
     """
 
     fleet: Fleet
@@ -44,6 +46,8 @@ class FleetSpec:
     profiles: ProfileTable
     sign: FloatArray = field(default_factory=lambda: np.zeros(0))
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
+    forming: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    forming_ref: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
 
     def __post_init__(self) -> None:
         """Where no sign is given, loads consume and everything else generates."""

@@ -44,11 +44,11 @@ def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: float, lanes: FloatArray) -> None:
+def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: FloatArray, lanes: FloatArray) -> None:
     """Take the offers of the inverters, their permission to be in service and the frequency into their lanes."""
     for j in range(resource.size):
         i, k = resource[j], at(j, np.uint64(0), c.SIZE)
-        lanes[k + c.F] = f_hz
+        lanes[k + c.F] = f_hz[max(i, 0)]
         if i >= 0:
             lanes[k + c.P_OFFER] = lanes[k + c.P_WANT] = offer[_O_P, i]
             lanes[k + c.P_MIN], lanes[k + c.P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]

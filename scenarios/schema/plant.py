@@ -1,19 +1,12 @@
-"""What lies between the network's truth and the controllers: sensors, frequency, limits."""
+"""What lies between the network's truth and the controllers: sensors and limits."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from typing import Annotated
 
-import numpy as np
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from scenarios.schema.series import read_csv
-from vpp.fields import FileRef, Fraction, Hertz, Number, Part, Pu, Ratio, Seconds, Where, by_shape
-from vpp.kernel.signals import FloatArray
-
-Pairs = tuple[tuple[Number, Hertz], ...]
+from vpp.fields import Fraction, Part, Pu, Ratio, Seconds, Where
 
 
 class Sensors(Part):
@@ -24,33 +17,6 @@ class Sensors(Part):
     soc_error: Ratio = Field(0.0, description="standard deviation of the state of charge, absolute [1]")
     delay_s: Seconds = Field(0.0, description="age of what is seen [s], rounded to whole steps")
     loss: Fraction = Field(0.0, description="probability that a resource's telemetry is lost in a step [1]")
-
-
-class Frequency(Part):
-    """The frequency of the network over time."""
-
-    nominal_hz: Hertz = Field(50.0, description="nominal frequency [Hz]")
-    profile: Annotated[Annotated[Pairs, Tag("list")] | Annotated[FileRef, Tag("text")], Discriminator(by_shape)] = Field(
-        (), description="[seconds since the start, Hz] pairs, linear between them, or file:<csv> of such rows; default: nominal"
-    )
-
-    def contradictions(self) -> Iterator[tuple[Where, str]]:
-        """Time goes forward, and hertz are near nominal."""
-        if isinstance(self.profile, str):
-            return
-        times = [t for t, _ in self.profile]
-        if any(b <= a for a, b in itertools.pairwise(times)):
-            yield ("profile",), "the seconds must ascend"
-        for i, (_, hz) in enumerate(self.profile):
-            if abs(hz - self.nominal_hz) > 0.2 * self.nominal_hz:
-                yield ("profile", i), f"{hz:g} Hz is far from the nominal {self.nominal_hz:g} Hz"
-
-    def at(self, since_start_s: FloatArray) -> FloatArray:
-        """Frequency at seconds since the start, (T,) [Hz]."""
-        pairs = read_csv(self.profile, 2) if isinstance(self.profile, str) else np.array(self.profile, np.float64).reshape(-1, 2)
-        if len(pairs) == 0:
-            return np.full(len(since_start_s), self.nominal_hz)
-        return np.asarray(np.interp(since_start_s, pairs[:, 0], pairs[:, 1]))
 
 
 class Limits(Part):

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from scenarios.near import did_you_mean
 from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
 from scenarios.schema.fleet import FleetEntry, Group
-from scenarios.schema.plant import Frequency, Limits, Sensors
+from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
+from scenarios.schema.plant import Limits, Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
 from vpp.fields import Part, Seed, Where, bad
@@ -66,7 +67,8 @@ class Scenario(Part):
     market: Market | None = Field(None, description="prices of energy")
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
-    frequency: Frequency = Field(Frequency(), description="frequency over time")
+    frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
+    islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")
     record: tuple[Recorded, ...] = Field(
@@ -94,6 +96,9 @@ class Scenario(Part):
         for i, entry in enumerate(self.fleet):
             if self.weather is None and entry.needs_weather:
                 yield ("fleet", i), f"{entry.id} follows the weather: add weather"
+        for i, island in enumerate(self.islands):
+            for where, message in limits_hold(island, self.frequency.nominal_hz):
+                yield ("islands", i, *where), message
         if self.planner is not None and self.market is None:
             yield ("planner",), "a planner needs prices: add market"
 

@@ -110,11 +110,12 @@ class DeviceModel(ABC):
     def expect(self, profile: npt.NDArray[np.float32]) -> FloatArray:
         """Power that these devices take or give by themselves, injection positive: (steps, columns) -> (steps, m) MW.
 
-        Available power of what can be limited, 0 for what is only there to follow.
+        Available power of what can be limited, 0 for what is only there to follow and for stores.
         """
         follows = self.spec.profile_p[self.at]
         factor = np.concatenate([profile, np.ones((len(profile), 1), np.float32)], axis=1)[:, follows]
-        led = self.spec.fleet.control[self.at] == CONTROL_FOLLOW
+        fleet = self.spec.fleet
+        led = (fleet.control[self.at] == CONTROL_FOLLOW) | (fleet.e_mwh[self.at] > 0.0)
         return np.asarray(np.where(led, 0.0, self.spec.sign[self.at] * self.spec.p_rated_mw[self.at] * factor), np.float64)
 
     def flex(self, ahead: Ahead, flex: Flex) -> None:  # noqa: B027  most devices are described by their ratings

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vpp.grid.islands import form, split_forming, with_forming
 from vpp.kernel.errors import NetworkError
 
 SCHEMES = ("simbench", "pandapower", "file")
@@ -26,6 +27,12 @@ COMPILER_VERSION = 1  # raise it whenever compile.py or source.py changes what c
 
 def resolve(spec: str, base: Path | None = None) -> str:
     """Check the form of a specification and make a file's path absolute; NetworkError if it has no known scheme."""
+    plain, forming = split_forming(spec)
+    return with_forming(_resolve(plain, base), forming)
+
+
+def _resolve(spec: str, base: Path | None) -> str:
+    """The same for a specification without forming buses."""
     scheme, colon, rest = spec.partition(":")
     if not colon or scheme not in SCHEMES or not rest:
         near = difflib.get_close_matches(scheme, SCHEMES, 1)
@@ -50,7 +57,7 @@ def _siblings(path: Path) -> list[str]:
 
 def digest(source: str) -> str:
     """Hash a resolved specification with all that decides what it compiles to (hex, 32 characters)."""
-    scheme, _, rest = source.partition(":")
+    scheme, _, rest = split_forming(source)[0].partition(":")
     h = hashlib.sha256(f"{source}\0{COMPILER_VERSION}\0pandapower {_version('pandapower')}".encode())
     if scheme == "simbench":
         h.update(f"\0simbench {_version('simbench')}".encode())
@@ -73,7 +80,8 @@ def load_source(source: str, *, shown: str | None = None) -> tuple[Any, tuple[st
     Returns the network and notes on what was decided. Raises NetworkError.
     """
     spec = shown or source
-    scheme, _, rest = source.partition(":")
+    plain, forming = split_forming(source)
+    scheme, _, rest = plain.partition(":")
     reader = {"simbench": _simbench, "pandapower": _builtin, "file": _file}[scheme]
     with quiet():
         try:
@@ -84,7 +92,8 @@ def load_source(source: str, *, shown: str | None = None) -> tuple[Any, tuple[st
             raise NetworkError(spec, f"needs a package that is not installed: {error}") from error
         except Exception as error:
             raise NetworkError(spec, f"cannot be read: {type(error).__name__}: {error}") from error
-        return net, tuple(resolve_taps(net))
+        notes = resolve_taps(net)
+        return net, (*notes, *(form(net, split_forming(spec)[0], forming) if forming else ()))
 
 
 @contextmanager

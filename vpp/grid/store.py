@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vpp.grid import source as sources
+from vpp.grid.islands import with_forming
 from vpp.grid.network import Network
 from vpp.kernel.errors import NetworkError
 
@@ -19,7 +21,9 @@ def cache_dir() -> Path:
     return Path(root) / "vpp-core" / "networks"
 
 
-def load_network(spec: str, *, cache: bool = True, base: Path | None = None) -> Network:
+def load_network(
+    spec: str, *, cache: bool = True, base: Path | None = None, forming: Mapping[int | str, float] | None = None
+) -> Network:
     """Load and compile a network.
 
     Args:
@@ -27,10 +31,13 @@ def load_network(spec: str, *, cache: bool = True, base: Path | None = None) -> 
             pandapower JSON or a MATPOWER ``.m`` file.
         cache: use and fill the cache; from there nothing heavy is imported.
         base: directory that a relative file path starts from (default: the current one).
+        forming: bus (name or source id) -> voltage [pu] that a resource there holds: it is the slack of its island, and
+            no public grid is connected to that. Part of the network's source, its digest and its cache file.
 
     Raises:
         NetworkError: unknown specification, name or file, or a network that cannot be compiled.
     """
+    spec = with_forming(spec, forming or {})
     resolved = sources.resolve(spec, base)
     digest = sources.digest(resolved)
     path = cache_dir() / f"{digest}.npz"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from vpp.kernel.signals import ByteArray, FloatArray
+import numpy as np
+
+from vpp.kernel.signals import ByteArray, FloatArray, Int32Array, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,9 @@ class GridState:
         vm_sigma_pu: (buses,) standard deviation of the magnitude.
         loading: (branches,) current of rated current.
         quality: (buses,) quality byte.
+        island: (buses,) electrical island of each bus, -1 where it is dead; empty: there is one.
+        f_hz: (islands,) frequency; empty: not estimated.
+        forming: (islands,) resource that forms the island, -1: a public grid does; empty: one public grid.
     """
 
     time_ns: int
@@ -25,3 +30,6 @@ class GridState:
     vm_sigma_pu: FloatArray
     loading: FloatArray
     quality: ByteArray
+    island: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    f_hz: FloatArray = field(default_factory=lambda: np.zeros(0))
+    forming: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -1,4 +1,4 @@
-"""The frequency of the network over time: a profile so far, no swing model."""
+"""A frequency that is given: what a public grid shows when nothing here can move it."""
 
 from __future__ import annotations
 
