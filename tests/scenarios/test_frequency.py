@@ -151,3 +151,43 @@ def test_what_the_twin_gets_is_what_stands_there(write: Write) -> None:
     assert droop.gain_uf == pytest.approx(np.full(2, 0.05 / (50 * 0.02)))
     assert droop.lag_s == pytest.approx(1.0)
     assert droops_of_settings(built.plant.devices.spec, swing.node_island, 0, 50.0) == ()
+
+
+OWN = """\
+# Batteries whose inverters have a droop of their own.
+network: simbench:1-LV-rural1--0-sw
+time: {start: 2016-06-21T12:00, zone: Europe/Berlin, steps: 90, step_s: 1}
+fleet:
+  - {id: house, kind: load, at: loads}
+  - {id: battery, kind: battery, at: {sample: 4, of: loads}, p_mw: 0.02, s_mva: 0.025, e_mwh: 0.1,
+     droop: {over_hz: 0.02, under_hz: 0.02, over_droop: 0.04, under_droop: 0.02, response_s: 1}}
+frequency:
+  model: swing
+  base_mva: 1
+  damping: 0
+  governors: [{id: a, p_mw: 1, droop: 0.05}]
+  events: [{at_s: 20, p_mw: 0.05}]
+"""
+
+
+@pytest.mark.parametrize(("lost", "droop"), [(0.05, 0.02), (-0.05, 0.04)])
+def test_an_inverter_s_own_droop_acts_and_is_counted(lost: float, droop: float, write: Write) -> None:
+    """The inverters' kernel moves the power, the swing model knows it: both agree with the quasi-steady deviation."""
+    path = write(OWN)
+    built = build(load(path, (f"frequency.events.0.p_mw={lost}",)))
+    built.desk.close()
+    truth = [built.plant.advance()[0] for _ in range(90)]
+    battery = np.array(built.plan.kind) == "battery"
+    gain, governor = 4 * 0.02 / (50 * droop), 1.0 / (50 * 0.05)
+    expected = np.sign(lost) * (abs(lost) + gain * 0.02) / (gain + governor)
+    assert truth[15].f_hz == pytest.approx(50.0, abs=1e-6)
+    assert 50.0 - truth[-1].f_hz == pytest.approx(expected, rel=0.01)  # losses of the network are what is left
+    answer = np.sign(lost) * gain * (abs(50.0 - truth[-1].f_hz) - 0.02)
+    assert truth[-1].solved.delivered.p_mw[battery].sum() == pytest.approx(answer, abs=1e-6)
+    assert min(one.nadir_hz for one in truth) > 49.0
+
+
+def test_one_droop_is_enough(write: Write) -> None:
+    errors = [f.message for f in said(write(OWN + "  droop: [{resources: battery}]\n")) if f.severity == "error"]
+    assert len(errors) == 1
+    assert errors[0].endswith("has a droop already")
