@@ -176,6 +176,7 @@ class Entry(Part):
     """What every fleet entry has; its resources are called ``<id>-1``, ``<id>-2`` … (zero-padded)."""
 
     native: ClassVar[str] = ""  # which of the network's tables can lend this kind its ratings; "" for none
+    by_itself: ClassVar[bool] = False  # where nobody leads it, its own control and not a profile says what it takes or gives
 
     kind: str
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
