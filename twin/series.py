@@ -114,7 +114,7 @@ class DaySeries:
         zone = ZoneInfo(self.zone)
         offset = [(to_datetime(int(q) * QUARTER_NS).astimezone(zone).utcoffset() or timedelta()).total_seconds() for q in quarter]
         of_day = (around.time_ns // 10**9 + np.array(offset, np.int64)[where]) % 86400
-        return np.asarray(self.day, np.float64)[of_day * len(self.day) // 86400]
+        return np.asarray(np.asarray(self.day, np.float64)[of_day * len(self.day) // 86400])
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,9 @@ class ChpEntry(GeneratorEntry):
                 yield ("efficiency_el", k), "efficiency must be more than 0"
             if total > 1:
                 yield ("efficiency_th", k), f"electrical and thermal efficiency at {load} are {total:.3g} together, above 1"
+        least, most = (th / max(el, 1e-9) for el, th in zip(self.efficiency_el, self.efficiency_th))
+        if self.efficiency_th[1] == 0 or self.min_load * least >= most:
+            yield ("efficiency_th",), "more power must give more heat"
         yield from refused("heat", self.heat, lambda x: x >= 0, "heat demand is a magnitude and never negative")
         if self.lead == "power" and "store_mwh" in self.model_fields_set:
             yield ("store_mwh",), "an engine led by power has no tank: its surplus heat is dumped"
@@ -150,8 +153,8 @@ def _output(p: float, par: FloatArray, j: int, at_least: int, at_most: int) -> f
     """Heat or fuel [MW] at a power: straight between minimum load and rating, in proportion below (starting, stopping)."""
     low, high = par[LEAST, j], par[MOST, j]
     if p <= low:
-        return par[at_least, j] * p / low if low > 0.0 else 0.0
-    return par[at_least, j] + (par[at_most, j] - par[at_least, j]) * (p - low) / (high - low)
+        return float(par[at_least, j] * p / low) if low > 0.0 else 0.0
+    return float(par[at_least, j] + (par[at_most, j] - par[at_least, j]) * (p - low) / (high - low))
 
 
 @njit(cache=True, nogil=True)
@@ -159,10 +162,10 @@ def _power_for(heat: float, par: FloatArray, j: int) -> float:
     """Power at which the engine gives this heat; at most its rating."""
     low, high = par[HEAT_LEAST, j], par[HEAT_MOST, j]
     if heat >= high:
-        return par[MOST, j]
+        return float(par[MOST, j])
     if heat <= low:
-        return par[LEAST, j] * max(heat, 0.0) / low if low > 0.0 else 0.0
-    return par[LEAST, j] + (par[MOST, j] - par[LEAST, j]) * (heat - low) / (high - low)
+        return float(par[LEAST, j] * max(heat, 0.0) / low) if low > 0.0 else 0.0
+    return float(par[LEAST, j] + (par[MOST, j] - par[LEAST, j]) * (heat - low) / (high - low))
 
 
 @njit(cache=True, nogil=True)

@@ -155,9 +155,10 @@ def _may_cut(par: FloatArray, mem: FloatArray, j: int, t_s: float, dt_s: float) 
     if par[INTERRUPTS, j] == 0.0:
         return True
     if mem[CUT_S, j] > 0.0:
-        return mem[CUT_S, j] + dt_s <= par[LONGEST_S, j] + 1e-6
+        return bool(mem[CUT_S, j] + dt_s <= par[LONGEST_S, j] + 1e-6)
     cuts = mem[CUTS, j] if mem[DAY, j] == t_s // 86400.0 else 0.0
-    return dt_s <= par[LONGEST_S, j] + 1e-6 and cuts < par[TIMES, j] and mem[SINCE_S, j] >= par[REST_S, j] - 1e-6
+    rested = mem[SINCE_S, j] >= par[REST_S, j] - 1e-6
+    return bool(dt_s <= par[LONGEST_S, j] + 1e-6 and cuts < par[TIMES, j] and rested)
 
 
 @njit(cache=True, nogil=True)

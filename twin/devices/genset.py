@@ -1,4 +1,4 @@
-"""Gensets: an engine with a fuel curve that starts, ramps, keeps a minimum load and minimum times, and stops when the tank is empty.
+"""Gensets: an engine that starts, ramps, keeps a minimum load and minimum times, and stops when its tank is empty.
 
 Nobody leading it, it stands still. Fuel is a straight line over power from no-load consumption to that at rating, as
 makers' sheets give it at four loads.

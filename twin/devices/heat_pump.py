@@ -165,7 +165,8 @@ class HeatPumpEntry(Entry):
             **dict(zip(("e1", "e2", "e3", "e4"), kind.el)), **dict(zip(("c1", "c2", "c3", "c4"), kind.cop)),
             "flow_c": self.flow_c, "ua": 0.0, "mass": 0.0, "solar": self.solar_m2 * 1e-6, "t_lo": self.comfort_c[0],
             "t_hi": self.comfort_c[1], "up_s": self.min_up_s, "down_s": self.min_down_s, "tank": self.tank_l * LITRE_MWH * 10.0,
-            "water_c": self.water_c, "tan_phi": math.tan(math.acos(self.power_factor)), "water_per_h": self.water_mwh_per_day / 24,
+            "water_c": self.water_c, "tan_phi": math.tan(math.acos(self.power_factor)),
+            "water_per_h": self.water_mwh_per_day / 24,
         }  # fmt: skip
         own = {name: np.full(places.m, value) for name, value in plain.items()}
         own |= {"p_ref": rating, "pth_ref": rating * kind.p_th_per_el, "gain": places.factor * self.gain_mw}
@@ -236,14 +237,14 @@ class HeatPump(DeviceModel):
 
 def _flow(par: FloatArray, outside_c: FloatArray) -> FloatArray:
     """Flow temperature by the heating curve: straight from ``flow_c`` at -10 °C to 20 °C at 20 °C, never below 25 °C."""
-    return np.clip(20.0 + (par[FLOW_C] - 20.0) * (20.0 - outside_c) / 30.0, 25.0, np.maximum(par[FLOW_C], 25.0))
+    return np.asarray(np.clip(20.0 + (par[FLOW_C] - 20.0) * (20.0 - outside_c) / 30.0, 25.0, par[FLOW_C]))
 
 
 def _cop_of_season(par: FloatArray) -> FloatArray:
     """COP at 2 °C outside, which stands for the season where one number is asked for."""
     out, outside = np.empty((4, par.shape[1])), np.full(par.shape[1], 2.0)
     _all(par, outside, _flow(par, outside), out)
-    return out[3]
+    return np.asarray(out[3])
 
 
 @njit(cache=True, nogil=True)
@@ -276,7 +277,7 @@ def _all(par: FloatArray, outside: FloatArray, flow: FloatArray, out: FloatArray
 def _heat_to(par: FloatArray, j: int, room: float, goal: float, outside: float, gain: float, dt_s: float) -> float:
     """Constant heat [MW] that takes the room to a temperature in one step."""
     keeps = math.exp(-dt_s / 3600.0 * par[UA, j] / par[MASS, j])
-    return par[UA, j] * ((goal - room * keeps) / (1.0 - keeps) - outside) - gain
+    return float(par[UA, j] * ((goal - room * keeps) / (1.0 - keeps) - outside) - gain)
 
 
 @njit(cache=True, nogil=True)
@@ -288,7 +289,7 @@ def _thermostat(
         mem[CALLS, j] = 1.0
     elif room >= hysteresis[1]:
         mem[CALLS, j] = 0.0
-    return (max(need, 0.0) if regulated else run) * mem[CALLS, j]
+    return float((max(need, 0.0) if regulated else run) * mem[CALLS, j])
 
 
 @njit(cache=True, nogil=True)
@@ -299,7 +300,7 @@ def _offer(
     for j in range(at.size):
         i = at[j]
         t, room, on = outside[j], mem[ROOM_C, j], applied[_S_CONNECT, i]
-        flow = min(max(20.0 + (par[FLOW_C, j] - 20.0) * (20.0 - t) / 30.0, 25.0), max(par[FLOW_C, j], 25.0))
+        flow = min(max(20.0 + (par[FLOW_C, j] - 20.0) * (20.0 - t) / 30.0, 25.0), par[FLOW_C, j])
         least, run, high, cop = _performance(par, j, t, flow)
         # Hot water: a part of the step, at the power of hplib's own operation.
         tank = mem[WATER, j] - draw[j] * dt_s / 3600.0

@@ -82,10 +82,8 @@ def along(x: float, xs: FloatArray, ys: FloatArray) -> float:
 def feasible_flow(flow: FloatArray, start: FloatArray, high: FloatArray, most: FloatArray) -> FloatArray:
     """Leave out of an inflow what a store cannot hold even if it is emptied as fast as it goes.
 
-    Args:
-        flow: (steps, m) inflow [MWh].
-        start, high: (m,) content now and at most.
-        most: (steps, m) content that can be used up in a step.
+    ``flow`` is the inflow, (steps, m); ``start`` and ``high`` (m,) are the content now and at most; ``most`` (steps, m) is what
+    can be used up in a step; all in MWh.
     """
     kept, content = flow.copy(), start.copy()
     for t in range(len(flow)):

@@ -1,4 +1,4 @@
-"""Shiftable load: a whole programme (a washing machine, a batch) that begins somewhere inside a daily window and then runs through.
+"""Shiftable load: a whole programme (a washing machine, a batch) that begins inside a daily window and runs through.
 
 The state of charge is how much of today's programme is done; it falls to zero when the window closes. Left to itself it
 begins when the window opens. Led, it begins when it is asked for at least half of its first power, and at the latest when
