@@ -116,16 +116,14 @@ def test_a_full_tank_does_not_cut_a_minimum_run() -> None:
     assert counted(model, DUMPED) > 0
 
 
-@pytest.mark.parametrize(("cos_phi", "q"), [(1.0, 0.0), (0.95, 0.05 * np.tan(np.arccos(0.95)))])
-def test_reactive_power_by_its_own_cos_phi(cos_phi: float, q: float) -> None:
-    model = laid_out({**QUICK, "cos_phi": cos_phi})
-    sheet = asked(1, mode=FOLLOW, p_mw=0.05)
-    assert model.step(0, 900.0, sheet, None).q_mvar[0] == pytest.approx(q)
-    led = asked(1, mode=FOLLOW, p_mw=0.05, q_mode=FOLLOW, q_mvar=-0.01)
-    assert model.step(1, 900.0, led, np.array([0.05])).q_mvar[0] == -0.01
+def test_reactive_power_is_commanded_or_left_to_the_regulator() -> None:
+    model = laid_out(QUICK)
+    free, led = asked(1, mode=FOLLOW, p_mw=0.05), asked(1, mode=FOLLOW, p_mw=0.05, q_mode=FOLLOW, q_mvar=-0.01)
     off = asked(1, mode=FOLLOW, p_mw=0.05, q_mode=FOLLOW, q_mvar=-0.01, connect=0.0)
-    offer = model.step(2, 900.0, off, np.array([0.05]))
-    assert (offer.p_mw[0], offer.q_mvar[0]) == (0.0, 0.0)
+    got = [model.step(k, 900.0, sheet, np.array([0.05])) for k, sheet in enumerate((free, led, off))]
+    assert [(o.q_mvar[0], o.follow_q[0]) for o in got] == [(0.0, 0.0), (-0.01, 1.0), (0.0, 1.0)]
+    assert got[2].p_mw[0] == 0.0
+    assert model.spec.s_rated_mva[0] == pytest.approx(0.055)
 
 
 def test_flex_sees_room_demand_and_power_to_heat() -> None:

@@ -1,6 +1,8 @@
-"""Device models. A new one is a file here and a line in `DEVICES`."""
+"""Device models. A new one is a file here and a line in `DEVICES`, or an entry point in the group ``vpp.devices``."""
 
 from __future__ import annotations
+
+from importlib.metadata import entry_points
 
 from twin.devices.battery import Battery
 from twin.devices.chp import Chp
@@ -26,3 +28,5 @@ DEVICES: dict[str, type[DeviceModel]] = {
     "flexible_load": FlexibleLoad,
     "shiftable_load": ShiftableLoad,
 }
+# Models of other packages: `name = "package.module:Model"` under [project.entry-points."vpp.devices"]. Ours go first.
+DEVICES |= {plug.name: plug.load() for plug in entry_points(group="vpp.devices") if plug.name not in DEVICES}

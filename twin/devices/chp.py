@@ -34,11 +34,11 @@ _S_P, _S_LIMIT, _S_MODE, _S_CONNECT = (
 )  # fmt: skip
 
 PARAMETERS: Final = (
-    "least", "most", "ramp", "start_s", "up_s", "down_s", "tan_phi", "heat_least", "heat_most", "fuel_least", "fuel_most",
+    "least", "most", "ramp", "start_s", "up_s", "down_s", "heat_least", "heat_most", "fuel_least", "fuel_most",
     "heat_led", "store", "boiler", "heat_mw",
 )  # fmt: skip
 (
-    LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, TAN_PHI, HEAT_LEAST, HEAT_MOST, FUEL_LEAST, FUEL_MOST,
+    LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, HEAT_LEAST, HEAT_MOST, FUEL_LEAST, FUEL_MOST,
     HEAT_LED, STORE, BOILER, HEAT_MW,
 ) = range(len(PARAMETERS))  # fmt: skip
 # Rows of the memory: power at the end of the last step, start time that is left, time of run or rest, 1 while the tank
@@ -123,7 +123,7 @@ class Chp(DeviceModel):
         """The setpoint, or its own control, as far as engine and tank let it."""
         demand = self._demand(given.profile[None])[0]
         _offer(self.at, self.par, self.memory["state"], demand, given.dt_s, given.applied, given.soc, out)
-        reactive(self.at, self.par[TAN_PHI], given.applied, out)
+        reactive(self.at, given.applied, out)
 
     def settle(self, given: StepInput, p_mw: FloatArray) -> None:
         """Heat into the tank, demand out of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from vpp.kernel.setpoints import FOLLOW, Setpoints
 from vpp.kernel.signals import FloatArray, IntArray
 
 _P, _Q, _FOLLOW = Offer.p_mw.row, Offer.q_mvar.row, Offer.follow_q.row
-_S_Q, _S_Q_MODE, _S_CONNECT = Setpoints.q_mvar.row, Setpoints.q_mode.row, Setpoints.connect.row
+_S_Q, _S_Q_MODE = Setpoints.q_mvar.row, Setpoints.q_mode.row
 
 
 class GeneratorEntry(InverterEntry):
@@ -31,19 +30,14 @@ class GeneratorEntry(InverterEntry):
     ramp_per_s: Ratio = Field(0.05, description="fastest change of power that it makes, of p_mw a second [1/s]")
     min_up_s: Seconds = Field(600.0, description="shortest run [s]")
     min_down_s: Seconds = Field(300.0, description="shortest rest [s]")
-    cos_phi: Fraction = Field(1.0, description="cos φ at which it feeds in by itself, overexcited [1]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
-        """Minimum load below the rating, and one thing that leads reactive power."""
+        """Minimum load below the rating, and a power that can change."""
         yield from super().contradictions()
         if self.min_load >= 1:
             yield ("min_load",), "min_load is not below the rating (1): it could never be modulated"
         if self.ramp_per_s == 0:
             yield ("ramp_per_s",), "ramp_per_s must be more than 0"
-        if self.cos_phi == 0:
-            yield ("cos_phi",), "cos_phi must be more than 0"
-        if self.cos_phi != 1 and self.volt_var != "off":
-            yield ("cos_phi",), "volt_var leads reactive power already"
 
     def lay_out(self, places: Places) -> Columns:
         """Generation between minimum load and rating, or none."""
@@ -51,21 +45,17 @@ class GeneratorEntry(InverterEntry):
         least = self.min_load * columns.p_max_mw
         columns.capability = np.full(m, STORAGE_TABLE)
         columns.p_gap_mw, columns.p_safe_mw = least, np.zeros(m)
-        plain = {"start_s": self.start_s, "up_s": self.min_up_s, "down_s": self.min_down_s,
-                 "tan_phi": math.tan(math.acos(self.cos_phi))}  # fmt: skip
+        plain = {"start_s": self.start_s, "up_s": self.min_up_s, "down_s": self.min_down_s}
         columns.own = {name: np.full(m, value) for name, value in plain.items()}
         columns.own |= {"least": least, "most": columns.p_max_mw, "ramp": self.ramp_per_s * columns.p_max_mw}
         return columns
 
 
 @njit(cache=True, nogil=True)
-def reactive(at: IntArray, tan_phi: FloatArray, applied: FloatArray, out: FloatArray) -> None:
-    """Reactive power: as commanded while it runs, else by its own cos φ, else (cos φ 1) by its voltage curve."""
+def reactive(at: IntArray, applied: FloatArray, out: FloatArray) -> None:
+    """Reactive power while it runs: as commanded, else by its voltage regulator's functions, which act in `inverter`."""
     for j in range(at.size):
         i = at[j]
-        runs = 1.0 if out[_P, i] > 0.0 else 0.0
-        if applied[_S_Q_MODE, i] == FOLLOW:
-            out[_Q, i], out[_FOLLOW, i] = applied[_S_Q, i] * runs * applied[_S_CONNECT, i], 1.0
-        else:
-            out[_Q, i] = out[_P, i] * tan_phi[j]
-            out[_FOLLOW, i] = 1.0 if tan_phi[j] > 0.0 or runs == 0.0 else 0.0
+        runs = out[_P, i] > 0.0
+        out[_Q, i] = applied[_S_Q, i] if runs else 0.0
+        out[_FOLLOW, i] = 0.0 if runs and applied[_S_Q_MODE, i] != FOLLOW else 1.0

@@ -26,8 +26,8 @@ from vpp.kernel.signals import FloatArray, IntArray
 _P, _MIN, _MAX, _SOC = Offer.p_mw.row, Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row, Offer.soc.row
 _S_P, _S_MODE, _S_CONNECT = Setpoints.p_mw.row, Setpoints.mode.row, Setpoints.connect.row
 
-PARAMETERS: Final = ("least", "most", "ramp", "start_s", "up_s", "down_s", "idle", "slope", "tan_phi")
-LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, IDLE, SLOPE, TAN_PHI = range(len(PARAMETERS))
+PARAMETERS: Final = ("least", "most", "ramp", "start_s", "up_s", "down_s", "idle", "slope")
+LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, IDLE, SLOPE = range(len(PARAMETERS))
 # Rows of the memory: power at the end of the last step, start time that is left, time of run or rest, fuel burnt [MWh]; of
 # the step being offered: mean power, power at its end, start time left then.
 NOW, WAIT_S, HELD_S, FUEL, P_OFFERED, END, LEFT_S = range(7)
@@ -83,7 +83,7 @@ class Genset(DeviceModel):
         """The setpoint, as far as start, ramp, minimum load, minimum times and fuel let it."""
         e_mwh, state = self.spec.fleet.e_mwh, self.memory["state"]
         _offer(self.at, self.par, state, e_mwh, given.soc, given.dt_s, given.applied, out)
-        reactive(self.at, self.par[TAN_PHI], given.applied, out)
+        reactive(self.at, given.applied, out)
 
     def settle(self, given: StepInput, p_mw: FloatArray) -> None:
         """Burn fuel for what was delivered."""

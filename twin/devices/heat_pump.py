@@ -97,6 +97,11 @@ class HeatPumpEntry(Entry):
         """What hplib knows of it; KeyError where it knows nothing."""
         return heat_pump_type(self.model, self.group)
 
+    @property
+    def needs_weather(self) -> bool:
+        """Without a temperature of its own, or with windows."""
+        return self.ambient_c is None or self.solar_m2 > 0
+
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """A type that exists, a comfort band with a width, and a rating from one place."""
         if self.model == GENERIC:

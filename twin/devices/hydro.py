@@ -44,8 +44,8 @@ TURBINES: Final[dict[str, Points]] = {
 }
 KNOTS: Final = 6
 
-PARAMETERS: Final = ("least", "most", "ramp", "start_s", "up_s", "down_s", "tan_phi", "per_flow", "residual", "part", "store")
-LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, TAN_PHI, PER_FLOW, RESIDUAL, PART, STORE = range(len(PARAMETERS))
+PARAMETERS: Final = ("least", "most", "ramp", "start_s", "up_s", "down_s", "per_flow", "residual", "part", "store")
+LEAST, MOST, RAMP, START_S, UP_S, DOWN_S, PER_FLOW, RESIDUAL, PART, STORE = range(len(PARAMETERS))
 # Rows of the memory: power at the end of the last step, start time that is left, time of run or rest, water spilt
 # [MWh of its own energy]; of the step being offered: mean power, power at its end, start time left then.
 NOW, WAIT_S, HELD_S, SPILT, P_OFFERED, END, LEFT_S = range(7)
@@ -148,7 +148,7 @@ class Hydro(DeviceModel):
             self.at, self.par, self.own["flow_knots"], self.own["power_knots"], self.memory["state"],
             self._usable(given.profile[None])[0], given.dt_s, given.applied, given.soc, out,
         )  # fmt: skip
-        reactive(self.at, self.par[TAN_PHI], given.applied, out)
+        reactive(self.at, given.applied, out)
 
     def settle(self, given: StepInput, p_mw: FloatArray) -> None:
         """Water through the turbine, into the reservoir and over its edge."""
