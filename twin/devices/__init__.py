@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 
 from twin.devices.battery import Battery
@@ -28,5 +29,14 @@ DEVICES: dict[str, type[DeviceModel]] = {
     "flexible_load": FlexibleLoad,
     "shiftable_load": ShiftableLoad,
 }
-# Models of other packages: `name = "package.module:Model"` under [project.entry-points."vpp.devices"]. Ours go first.
-DEVICES |= {plug.name: plug.load() for plug in entry_points(group="vpp.devices") if plug.name not in DEVICES}
+
+
+@cache
+def load_installed() -> None:
+    """Add the models of other packages: ``name = "package.module:Model"`` in the entry points' group ``vpp.devices``.
+
+    Whoever reads `DEVICES` as a whole calls it first; importing a device alone does not, so that such a package may import ours.
+    """
+    for plug in entry_points(group="vpp.devices"):
+        if plug.name not in DEVICES:
+            DEVICES[plug.name] = plug.load()
