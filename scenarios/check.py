@@ -166,7 +166,9 @@ def _connection(s: _Subject, i: int) -> Iterator[Finding]:
     room = _bus_mva(s.network)[s.plan.bus[mine]]
     if key != "id" and np.any(over := size > room * (1 + _TOLERANCE)):
         first = mine[over][0]
-        message = f"{s.plan.id[first]} has {_kva(size[over][0])} at a bus whose lines and transformers carry {_kva(room[over][0])}"
+        message = (
+            f"{s.plan.id[first]} has {_kva(size[over][0])} at a bus whose lines and transformers carry {_kva(room[over][0])}"
+        )
         yield s.scenario.finding(message, "fleet", i, key, severity="warning")
 
 

@@ -30,6 +30,12 @@ print(json.dumps({
     "diverged": result.diverged_steps, "registered": sorted(DEVICES),
 }))
 """
+PLUG = """
+from scenarios import load
+from twin.devices import DEVICES
+load("electrolyser.yaml")
+print(DEVICES["electrolyser"].__module__)
+"""
 SCENARIO_FAULT = "fleet.h2.efficiency=1.5"
 
 
@@ -77,8 +83,7 @@ def test_an_entry_point_registers_it(folder: Path) -> None:
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: electrolyser\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[vpp.devices]\nelectrolyser = electrolyser:Electrolyser\n")
-    code = "from scenarios import load; load('electrolyser.yaml'); from twin.devices import DEVICES; print(DEVICES['electrolyser'].__module__)"
-    (folder / "plug.py").write_text(code)
+    (folder / "plug.py").write_text(PLUG)
     done = subprocess.run(
         [sys.executable, "plug.py"], cwd=folder, capture_output=True, text=True, check=False,
         env={"PYTHONPATH": f"{folder}:{PAGE.parents[2]}", "PATH": "/usr/bin:/bin"},

@@ -15,6 +15,7 @@ from vpp.kernel.setpoints import FOLLOW, LIMIT
 # 50 kW electric and 79.4 kW of heat at rating, 25 kW and 48.3 kW at minimum load.
 CHP = {"kind": "chp", "p_mw": 0.05, "heat_mw": 0.05}
 QUICK = {**CHP, "start_s": 0.0, "ramp_per_s": 1e15, "min_up_s": 0.0, "min_down_s": 0.0}
+BELOW = 0.025**2 / 2 / 0.0025 / 900  # what a ramp over 25 kW adds to the mean of a quarter-hour
 HEAT, HEAT_LEAST = 0.05 / 0.34 * 0.54, 0.025 / 0.30 * 0.58
 
 
@@ -98,7 +99,7 @@ def test_a_limit_caps_it() -> None:
     [
         # A minute of starting, then 0.0025 MW/s: the mean of the first quarter-hour lacks both.
         ([0.05, 0.05], [0.05 * (900 - 60 - 10) / 900, 0.05]),
-        ([0.05, 0.0, 0.0, 0.0], [0.05 * 830 / 900, 0.025 + 0.0125 * 0 + 0.025**2 / 2 / 0.0025 / 900, 0.025**2 / 2 / 0.0025 / 900, 0.0]),
+        ([0.05, 0.0, 0.0, 0.0], [0.05 * 830 / 900, 0.025 + BELOW, BELOW, 0.0]),
         ([0.01, 0.013], [0.0, (0.025 * (900 - 60) - 0.025**2 / 2 / 0.0025) / 900]),
     ],
 )  # fmt: skip

@@ -25,7 +25,10 @@ def fuel(model: FleetModel) -> float:
         # steps of 10 s: 30 s of starting, then 5 kW a second
         ([0.1] * 6, [0, 0, 0, 0.025, 0.075, 0.1]),
         ([0.1, 0.1, 0, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 0, 0, 0, 0.025]),  # a start that is broken off begins again
-        ([0.1] * 6 + [0.04, 0.04, 0.0], [0, 0, 0, 0.025, 0.075, 0.1, 0.075, 0.041, 0.031]),  # down to minimum load: it must run on
+        (
+            [0.1] * 6 + [0.04, 0.04, 0.0],
+            [0, 0, 0, 0.025, 0.075, 0.1, 0.075, 0.041, 0.031],
+        ),  # down to minimum load: it must run on
         ([0.014] * 5, [0] * 5),
         ([0.016] * 6, [0, 0, 0, (0.03 * 10 - 0.03**2 / 0.01) / 10, 0.03, 0.03]),
     ],
@@ -47,7 +50,9 @@ def test_minimum_run_and_rest() -> None:
 
 def test_nobody_leading_it_rests_and_disconnected_it_stops_at_once() -> None:
     assert (alone(laid_out(GENSET), 4)["p_mw"] == 0).all()
-    p = run(laid_out(GENSET), [asked(1, mode=FOLLOW, p_mw=0.1)] * 2 + [asked(1, mode=FOLLOW, p_mw=0.1, connect=0.0)])["p_mw"][:, 0]
+    p = run(laid_out(GENSET), [asked(1, mode=FOLLOW, p_mw=0.1)] * 2 + [asked(1, mode=FOLLOW, p_mw=0.1, connect=0.0)])["p_mw"][
+        :, 0
+    ]
     assert p[1:].tolist() == [0.1, 0.0]
 
 
@@ -56,7 +61,7 @@ def test_fuel_by_its_curve() -> None:
     model = laid_out({**GENSET, "start_s": 0.0, "ramp_per_s": 1e15})
     p = follow(model, np.array([[0.1], [0.05], [0.03]]))["p_mw"][:, 0]
     assert fuel(model) == pytest.approx(0.25 * (3 * 0.02 + 0.92 / 0.4 * p.sum()))
-    assert 0.25 * 0.1 / 0.4 == pytest.approx(0.25 * (0.02 + 0.92 / 0.4 * 0.1))
+    assert pytest.approx(0.25 * (0.02 + 0.92 / 0.4 * 0.1)) == 0.25 * 0.1 / 0.4
 
 
 def test_it_stops_exactly_at_an_empty_tank() -> None:

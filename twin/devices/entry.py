@@ -183,7 +183,7 @@ class Entry(Part):
     at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, or {sample: n, of: ...}")
     p_mw: MwRating | None = Field(None, description="rated power of each, a magnitude [MW]; default: the network element's own")
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
-    connection_mva: MvaRating | None = Field(None, description="what the connection of each may carry [MVA]; default: not limited")
+    connection_mva: MvaRating | None = Field(None, description="what each connection may carry [MVA]; default: not limited")
     spread: Fraction = Field(0.0, description="ratings vary by ± this part, evenly, by the seed [1]")
 
     @property
