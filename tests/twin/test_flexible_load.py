@@ -94,7 +94,7 @@ def test_limits_and_power_factor() -> None:
 def test_flex_is_what_it_does(entry: dict[str, Any]) -> None:
     model = laid_out(entry)
     flex = flex_of(model, 8)
-    plan = np.array([-0.05, -0.04, -0.12, -0.11, -0.1, -0.06, -0.06, -0.06])[:, None]
+    plan = np.array([-0.05, -0.04, -0.12, -0.11, -0.1, -0.1, -0.06, -0.06])[:, None]
     energies = content(flex, plan)
     got = follow(model, plan)
     assert (plan >= flex.p_lo_mw).all()

@@ -25,11 +25,11 @@ def hydro(model: FleetModel) -> Hydro:
 @pytest.mark.parametrize("turbine", TURBINES)
 def test_flow_and_power_are_inverse_and_the_efficiency_is_met(turbine: str) -> None:
     device = hydro(laid_out({**RIVER, "turbine": turbine}))
-    flows, powers = device.own["flow_knots"][0], device.own["power_knots"][0]
+    flows, powers = device.own["flow_knots"], device.own["power_knots"]
     for part, efficiency in TURBINES[turbine]:
-        assert _power_of(4.0 * part, flows, powers) == pytest.approx(9.80665e-3 * 10 * 4.0 * part * efficiency)
+        assert _power_of(4.0 * part, flows, powers, 0) == pytest.approx(9.80665e-3 * 10 * 4.0 * part * efficiency)
     for flow in np.linspace(0.0, 4.0, 33):
-        assert _flow_for(_power_of(flow, flows, powers), flows, powers) == pytest.approx(flow, abs=1e-12)
+        assert _flow_for(_power_of(flow, flows, powers, 0), flows, powers, 0) == pytest.approx(flow, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_limited_river_spills() -> None:
     full = RATED / 2
     sheets = [asked(1, mode=LIMIT, p_limit_mw=full)] * 4 + [asked(1, mode=LIMIT, p_limit_mw=0.01)] * 4
     r = run(model, sheets)
-    flow = _flow_for(full, hydro(model).own["flow_knots"][0], hydro(model).own["power_knots"][0])
+    flow = _flow_for(full, hydro(model).own["flow_knots"], hydro(model).own["power_knots"], 0)
     assert r["p_mw"][:, 0].tolist() == pytest.approx([full] * 4 + [0.0] * 4)
     assert hydro(model).memory["state"][SPILT, 0] == pytest.approx(MW_PER_M4_S * 10 * ((3.0 - flow) + 3.0))
     assert (r["p_avail_max_mw"] > full).all()
@@ -70,8 +70,8 @@ def test_reservoir_books(p_mw: float, dt_s: float) -> None:
     device, store = hydro(model), model.spec.fleet.e_mwh[0]
     assert store == pytest.approx(MW_PER_M4_S * 10 * 14400 / 3600)
     p = follow(model, [p_mw], dt_s, 40)["p_mw"][:, 0]
-    flows, powers = device.own["flow_knots"][0], device.own["power_knots"][0]
-    used = sum(_flow_for(x, flows, powers) for x in p)
+    flows, powers = device.own["flow_knots"], device.own["power_knots"]
+    used = sum(_flow_for(x, flows, powers, 0) for x in p)
     water = MW_PER_M4_S * 10 * dt_s / 3600 * (40 * 3.0 - used)
     assert store * (model.soc[0] - 0.5) == pytest.approx(water - device.memory["state"][SPILT, 0], abs=1e-9)
     assert 0.0 <= model.soc[0] <= 1.0

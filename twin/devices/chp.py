@@ -19,7 +19,7 @@ from pydantic import Field
 from twin.devices.entry import Columns, Entry, Places
 from twin.devices.generator import GeneratorEntry, reactive
 from twin.devices.given import OverTime, refused, sources_of
-from twin.devices.machine import RESTED_S, allowed, choose, feasible_flow, held_after, ramped
+from twin.devices.machine import RESTED_S, allowed, by_device, choose, feasible_flow, held_after, ramped
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
 from vpp.fields import Flag, Fraction, MwhRating, MwMagnitude, Seconds, Soc, Where
@@ -114,8 +114,8 @@ class Chp(DeviceModel):
     def __init__(self, at: IntArray, spec: FleetSpec) -> None:
         """Begin at rest."""
         super().__init__(at, spec)
-        self.par = np.stack([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size))
+        self.par = by_device([self.own[name] for name in PARAMETERS])
+        state = np.zeros((ROWS, at.size), order="F")
         state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
         self.memory = {"state": state}
 

@@ -22,6 +22,7 @@ from numba import njit
 from pydantic import Field
 
 from twin.devices.entry import Columns, Entry, Places
+from twin.devices.machine import by_device
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.series import profile_named
 from twin.spec import FleetSpec
@@ -115,8 +116,8 @@ class FlexibleLoad(DeviceModel):
     def __init__(self, at: IntArray, spec: FleetSpec) -> None:
         """Begin with nothing owed and nothing taken ahead."""
         super().__init__(at, spec)
-        self.par = np.stack([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size))
+        self.par = by_device([self.own[name] for name in PARAMETERS])
+        state = np.zeros((ROWS, at.size), order="F")
         state[CONTENT], state[SINCE_S] = self.par[NEUTRAL], 1e9
         self.memory = {"state": state}
 

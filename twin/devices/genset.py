@@ -15,7 +15,7 @@ from pydantic import Field
 
 from twin.devices.entry import Columns, Entry, Places
 from twin.devices.generator import GeneratorEntry, reactive
-from twin.devices.machine import RESTED_S, allowed, choose, held_after, ramped
+from twin.devices.machine import RESTED_S, allowed, by_device, choose, held_after, ramped
 from twin.devices.model import DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
 from vpp.fields import Fraction, MwhRating, Soc, Where
@@ -74,8 +74,8 @@ class Genset(DeviceModel):
     def __init__(self, at: IntArray, spec: FleetSpec) -> None:
         """Begin at rest."""
         super().__init__(at, spec)
-        self.par = np.stack([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size))
+        self.par = by_device([self.own[name] for name in PARAMETERS])
+        state = np.zeros((ROWS, at.size), order="F")
         state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
         self.memory = {"state": state}
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from twin.devices.entry import Columns, Entry, Places
 from twin.devices.given import OverTime, refused, sources_of
 from twin.devices.heat_pump_types import GENERIC, HeatPumpType, heat_pump_type
-from twin.devices.machine import RESTED_S, allowed, choose, feasible_flow, held_after
+from twin.devices.machine import RESTED_S, allowed, by_device, choose, feasible_flow, held_after
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.series import Source, WeatherSeries
 from twin.spec import FleetSpec
@@ -42,11 +42,11 @@ _S_P, _S_LIMIT, _S_MODE, _S_CONNECT = (
 # The model's own parameters, rows of a block. Powers in MW, energies in MWh, temperatures in °C.
 PARAMETERS: Final = (
     "regulated", "air", "source_c", "p_ref", "pth_ref", "e1", "e2", "e3", "e4", "c1", "c2", "c3", "c4", "flow_c",
-    "ua", "mass", "gain", "solar", "t_lo", "t_hi", "up_s", "down_s", "tank", "water_c", "tan_phi",
+    "ua", "mass", "gain", "solar", "t_lo", "t_hi", "up_s", "down_s", "tank", "water_c", "tan_phi", "water_mw",
 )  # fmt: skip
 (
     REGULATED, AIR, SOURCE_C, P_REF, PTH_REF, E1, E2, E3, E4, C1, C2, C3, C4, FLOW_C,
-    UA, MASS, GAIN, SOLAR, T_LO, T_HI, UP_S, DOWN_S, TANK, WATER_C, TAN_PHI,
+    UA, MASS, GAIN, SOLAR, T_LO, T_HI, UP_S, DOWN_S, TANK, WATER_C, TAN_PHI, WATER_MW,
 ) = range(len(PARAMETERS))  # fmt: skip
 # Rows of the memory: room temperature, water tank's content, 1 while the tank is being filled, time of run or rest, 1 while
 # the thermostat calls for heat; of the step being offered: power, heat into the house and into the tank.
@@ -134,7 +134,7 @@ class HeatPumpEntry(Entry):
     def lay_out(self, places: Places) -> Columns:
         """Consumption that follows; the store is heat."""
         m, own = places.m, self._own(places)
-        par = np.stack([own[name] for name in PARAMETERS])
+        par = by_device([own[name] for name in PARAMETERS])
         cold, low, most = np.full(m, -10.0), np.empty((4, m)), np.zeros(m)
         _all(par, cold, _flow(par, cold), low)
         pth = low[2] * low[3]
@@ -171,11 +171,11 @@ class HeatPumpEntry(Entry):
             "flow_c": self.flow_c, "ua": 0.0, "mass": 0.0, "solar": self.solar_m2 * 1e-6, "t_lo": self.comfort_c[0],
             "t_hi": self.comfort_c[1], "up_s": self.min_up_s, "down_s": self.min_down_s, "tank": self.tank_l * LITRE_MWH * 10.0,
             "water_c": self.water_c, "tan_phi": math.tan(math.acos(self.power_factor)),
-            "water_per_h": self.water_mwh_per_day / 24,
+            "water_mw": self.water_mwh_per_day / 24,
         }  # fmt: skip
         own = {name: np.full(places.m, value) for name, value in plain.items()}
         own |= {"p_ref": rating, "pth_ref": rating * kind.p_th_per_el, "gain": places.factor * self.gain_mw}
-        own["water_per_h"] = own["water_per_h"] * places.factor
+        own["water_mw"] = own["water_mw"] * places.factor
         own["tank"] = own["tank"] * places.factor
         return own
 
@@ -189,27 +189,28 @@ class HeatPump(DeviceModel):
     def __init__(self, at: IntArray, spec: FleetSpec) -> None:
         """Begin with rooms at the stated temperature and full hot-water tanks."""
         super().__init__(at, spec)
-        self.par = np.stack([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size))
+        self.par = by_device([self.own[name] for name in PARAMETERS])
+        state = np.zeros((ROWS, at.size), order="F")
         state[ROOM_C] = self.par[T_LO] + spec.soc0[at] * (self.par[T_HI] - self.par[T_LO])
         state[WATER], state[HELD_S] = self.par[TANK], RESTED_S
         self.memory = {"state": state}
+        # Columns of ambient temperature, sun and hot water in the profile, (3, m); -1 for none.
+        self.follows = np.stack([self.own[role] for role in ("ambient", "sun", "draw")])
 
     def offer(self, given: StepInput, out: FloatArray) -> None:
         """Hot water first, then the house: as asked inside minimum times and comfort, else by the thermostat."""
-        outside, gain, draw = self._around(given.profile[None])
-        _offer(self.at, self.par, self.memory["state"], outside[0], gain[0], draw[0], given.dt_s, given.applied, given.soc, out)
+        state, profile = self.memory["state"], given.profile
+        _offer(self.at, self.par, state, self.follows, profile, given.dt_s, given.applied, given.soc, out)
 
     def settle(self, given: StepInput, p_mw: FloatArray) -> None:
         """Heat what was delivered into house and tank, and take what was lost and drawn."""
-        outside, gain, draw = self._around(given.profile[None])
-        _settle(self.at, self.par, self.memory["state"], outside[0], gain[0], draw[0], given.dt_s, p_mw, given.soc)
+        _settle(self.at, self.par, self.memory["state"], self.follows, given.profile, given.dt_s, p_mw, given.soc)
 
     def _around(self, profile: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(steps, m) ambient temperature [°C], heat gains of the house [MW], hot water drawn [MW]."""
         wide = np.concatenate([profile, np.zeros((len(profile), 1), np.float32)], axis=1).astype(np.float64)
-        gain = self.par[GAIN] + self.par[SOLAR] * wide[:, self.own["sun"]]
-        return wide[:, self.own["ambient"]], gain, self.own["water_per_h"] * wide[:, self.own["draw"]]
+        ambient, sun, draw = (wide[:, column] for column in self.follows)
+        return ambient, self.par[GAIN] + self.par[SOLAR] * sun, self.par[WATER_MW] * draw
 
     def _needs(self, profile: npt.NDArray[np.float32], room_c: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(steps, m) heat that the house loses [MW] at this room temperature, hot water [MW], and (steps, 4, m) performance."""
@@ -279,81 +280,87 @@ def _all(par: FloatArray, outside: FloatArray, flow: FloatArray, out: FloatArray
 
 
 @njit(cache=True, nogil=True)
-def _heat_to(par: FloatArray, j: int, room: float, goal: float, outside: float, gain: float, dt_s: float) -> float:
-    """Constant heat [MW] that takes the room to a temperature in one step."""
-    keeps = math.exp(-dt_s / 3600.0 * par[UA, j] / par[MASS, j])
-    return float(par[UA, j] * ((goal - room * keeps) / (1.0 - keeps) - outside) - gain)
+def _at(profile: npt.NDArray[np.float32], column: int) -> float:
+    """Value of a column; 0 where it is none."""
+    return float(profile[column]) if column >= 0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _thermostat(
-    regulated: bool, need: float, hysteresis: tuple[float, float], run: float, room: float, mem: FloatArray, j: int
-) -> float:
-    """Power that the pump's own control wants: on below, off above the hysteresis; regulated ones aim at its middle."""
-    if room <= hysteresis[0]:
+def _thermostat(par: FloatArray, mem: FloatArray, j: int, to_middle: float, run: float) -> float:
+    """Power that the pump's own control wants: on below, off above its hysteresis; regulated ones aim at its middle."""
+    into = (mem[ROOM_C, j] - par[T_LO, j]) / (par[T_HI, j] - par[T_LO, j]) - 0.5
+    if into <= -HYSTERESIS:
         mem[CALLS, j] = 1.0
-    elif room >= hysteresis[1]:
+    elif into >= HYSTERESIS:
         mem[CALLS, j] = 0.0
-    return float((max(need, 0.0) if regulated else run) * mem[CALLS, j])
+    return float((max(to_middle, 0.0) if par[REGULATED, j] > 0.0 else run) * mem[CALLS, j])
+
+
+@njit(cache=True, nogil=True)
+def _water(par: FloatArray, mem: FloatArray, j: int, outside: float, draw: float, dt_s: float) -> tuple[float, float, float]:
+    """Part of the step that hot water takes, at the power of hplib's own operation; that power and its COP."""
+    if par[WATER_MW, j] == 0.0:
+        return 0.0, 0.0, 1.0
+    tank = mem[WATER, j] - draw * dt_s / 3600.0
+    if tank < WATER_LOW * par[TANK, j]:
+        mem[FILLS, j] = 1.0
+    if mem[FILLS, j] == 0.0 or (mem[HELD_S, j] < 0.0 and -mem[HELD_S, j] < par[DOWN_S, j]):
+        return 0.0, 0.0, 1.0  # a resting compressor heats no water either
+    _, p, _, cop = _performance(par, j, outside, par[WATER_C, j])
+    return min(max(par[TANK, j] - tank, 0.0) * 3600.0 / (p * cop * dt_s), 1.0), p, cop
 
 
 @njit(cache=True, nogil=True)
 def _offer(
-    at: IntArray, par: FloatArray, mem: FloatArray, outside: FloatArray, gain: FloatArray, draw: FloatArray, dt_s: float,
+    at: IntArray, par: FloatArray, mem: FloatArray, follows: IntArray, profile: npt.NDArray[np.float32], dt_s: float,
     applied: FloatArray, soc: FloatArray, out: FloatArray,
 ) -> None:  # fmt: skip
     for j in range(at.size):
         i = at[j]
-        t, room, on = outside[j], mem[ROOM_C, j], applied[_S_CONNECT, i]
-        flow = min(max(20.0 + (par[FLOW_C, j] - 20.0) * (20.0 - t) / 30.0, 25.0), par[FLOW_C, j])
-        least, run, high, cop = _performance(par, j, t, flow)
-        # Hot water: a part of the step, at the power of hplib's own operation.
-        tank = mem[WATER, j] - draw[j] * dt_s / 3600.0
-        if tank < WATER_LOW * par[TANK, j]:
-            mem[FILLS, j] = 1.0
-        _, p_w, _, cop_w = _performance(par, j, t, par[WATER_C, j])
-        part = min(mem[FILLS, j] * max(par[TANK, j] - tank, 0.0) * 3600.0 / (p_w * cop_w * dt_s), 1.0)
-        # The house: what keeps it above and below the band over the step, and its thermostat.
-        share = 1.0 - part
-        band = par[T_HI, j] - par[T_LO, j]
-        top = max(_heat_to(par, j, room, par[T_HI, j], t, gain[j], dt_s) / cop, 0.0)
-        floor = max(_heat_to(par, j, room, par[T_LO, j], t, gain[j], dt_s) / cop, 0.0)
-        middle, half = par[T_LO, j] + 0.5 * band, HYSTERESIS * band
-        to_middle = _heat_to(par, j, room, middle, t, gain[j], dt_s) / cop
-        want = _thermostat(par[REGULATED, j] > 0.0, to_middle, (middle - half, middle + half), run, room, mem, j)
+        on, room, ua = applied[_S_CONNECT, i], mem[ROOM_C, j], par[UA, j]
+        outside = _at(profile, follows[0, j])
+        gain = par[GAIN, j] + par[SOLAR, j] * _at(profile, follows[1, j])
+        part, p_w, cop_w = _water(par, mem, j, outside, par[WATER_MW, j] * _at(profile, follows[2, j]), dt_s)
+        share, water = 1.0 - part, part * p_w
+        flow = min(max(20.0 + (par[FLOW_C, j] - 20.0) * (20.0 - outside) / 30.0, 25.0), par[FLOW_C, j])
+        least, run, high, cop = _performance(par, j, outside, flow)
+        least, high = least * share, high * share
+        # Constant powers that take the room to the ends and the middle of its band in this step; the equation is linear.
+        keeps = math.exp(-dt_s / 3600.0 * ua / par[MASS, j])
+        floor = (ua * ((par[T_LO, j] - room * keeps) / (1.0 - keeps) - outside) - gain) / cop
+        top = floor + ua * (par[T_HI, j] - par[T_LO, j]) / ((1.0 - keeps) * cop)
+        want = _thermostat(par, mem, j, 0.5 * (floor + top), run)
         if applied[_S_MODE, i] == FOLLOW:
-            want = -applied[_S_P, i] - part * p_w
+            want = -applied[_S_P, i] - water
         elif applied[_S_MODE, i] == LIMIT:
-            want = max(want, -applied[_S_LIMIT, i] - part * p_w)
-        high, least = high * share, least * share
-        must = least if floor > 0.0 and share > 0.0 else 0.0
-        must, most = allowed(
-            mem[HELD_S, j], par[UP_S, j], par[DOWN_S, j], min(max(floor, must), high), least, min(top, high), dt_s
-        )  # fmt: skip
-        rests = 1.0 if mem[HELD_S, j] < 0.0 and -mem[HELD_S, j] < par[DOWN_S, j] else 0.0
-        part *= 1.0 - rests  # a resting compressor heats no water either
+            want = max(want, -applied[_S_LIMIT, i] - water)
+        needs = min(max(floor, least), high) if floor > 0.0 else 0.0
+        bears = min(max(top, 0.0), high)
+        must, most = allowed(mem[HELD_S, j], par[UP_S, j], par[DOWN_S, j], needs, least, bears, dt_s)
         p = choose(want, must, least, most) * on
-        water = part * p_w * on
+        must, most, water = must * on, most * on, water * on
         mem[HEAT, j], mem[WATER_HEAT, j], mem[P_OFFERED, j] = p * cop, water * cop_w, p + water
         out[_P, i], out[_Q, i], out[_FOLLOW, i] = 0.0 - p - water, 0.0 - (p + water) * par[TAN_PHI, j], 1.0
-        out[_MIN, i], out[_MAX, i], out[_SOC, i] = 0.0 - most * on - water, 0.0 - must * on - water, soc[i]
+        out[_MIN, i], out[_MAX, i], out[_SOC, i] = 0.0 - most - water, 0.0 - must - water, soc[i]
 
 
 @njit(cache=True, nogil=True)
 def _settle(
-    at: IntArray, par: FloatArray, mem: FloatArray, outside: FloatArray, gain: FloatArray, draw: FloatArray, dt_s: float,
+    at: IntArray, par: FloatArray, mem: FloatArray, follows: IntArray, profile: npt.NDArray[np.float32], dt_s: float,
     p_mw: FloatArray, soc: FloatArray,
 ) -> None:  # fmt: skip
     hours = dt_s / 3600.0
     for j in range(at.size):
-        p = max(-p_mw[at[j]], 0.0)
+        i = at[j]
+        p = max(-p_mw[i], 0.0)
         part = p / mem[P_OFFERED, j] if mem[P_OFFERED, j] > 0.0 else 0.0
+        gain = par[GAIN, j] + par[SOLAR, j] * _at(profile, follows[1, j])
         keeps = math.exp(-hours * par[UA, j] / par[MASS, j])
-        goes_to = outside[j] + (part * mem[HEAT, j] + gain[j]) / par[UA, j]
+        goes_to = _at(profile, follows[0, j]) + (part * mem[HEAT, j] + gain) / par[UA, j]
         mem[ROOM_C, j] = goes_to + (mem[ROOM_C, j] - goes_to) * keeps
-        tank = mem[WATER, j] + (part * mem[WATER_HEAT, j] - draw[j]) * hours
-        mem[WATER, j] = min(max(tank, 0.0), par[TANK, j])
-        if mem[WATER, j] >= 0.999 * par[TANK, j]:
-            mem[FILLS, j] = 0.0
+        if par[WATER_MW, j] > 0.0:
+            draw = par[WATER_MW, j] * _at(profile, follows[2, j])
+            mem[WATER, j] = min(max(mem[WATER, j] + (part * mem[WATER_HEAT, j] - draw) * hours, 0.0), par[TANK, j])
+            mem[FILLS, j] = 0.0 if mem[WATER, j] >= 0.999 * par[TANK, j] else mem[FILLS, j]
         mem[HELD_S, j] = held_after(mem[HELD_S, j], p > 1e-12, dt_s)
-        soc[at[j]] = min(max((mem[ROOM_C, j] - par[T_LO, j]) / (par[T_HI, j] - par[T_LO, j]), 0.0), 1.0)
+        soc[i] = min(max((mem[ROOM_C, j] - par[T_LO, j]) / (par[T_HI, j] - par[T_LO, j]), 0.0), 1.0)

@@ -19,7 +19,7 @@ from pydantic import Discriminator, Field, Tag
 from twin.devices.entry import Columns, Entry, Places
 from twin.devices.generator import GeneratorEntry, reactive
 from twin.devices.given import OverTime, refused, sources_of
-from twin.devices.machine import RESTED_S, allowed, along, choose, feasible_flow, held_after, ramped
+from twin.devices.machine import RESTED_S, allowed, by_device, choose, feasible_flow, held_after, ramped
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
 from vpp.fields import Fraction, Ratio, Seconds, Soc, Where, by_shape
@@ -137,8 +137,8 @@ class Hydro(DeviceModel):
     def __init__(self, at: IntArray, spec: FleetSpec) -> None:
         """Begin at rest; run of river needs no start."""
         super().__init__(at, spec)
-        self.par = np.stack([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size))
+        self.par = by_device([self.own[name] for name in PARAMETERS])
+        state = np.zeros((ROWS, at.size), order="F")
         state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
         self.memory = {"state": state}
 
@@ -146,7 +146,7 @@ class Hydro(DeviceModel):
         """What the river gives, or what is asked of the reservoir."""
         _offer(
             self.at, self.par, self.own["flow_knots"], self.own["power_knots"], self.memory["state"],
-            self._usable(given.profile[None])[0], given.dt_s, given.applied, given.soc, out,
+            self.own["inflow"], given.profile, given.dt_s, given.applied, given.soc, out,
         )  # fmt: skip
         reactive(self.at, given.applied, out)
 
@@ -154,7 +154,7 @@ class Hydro(DeviceModel):
         """Water through the turbine, into the reservoir and over its edge."""
         _settle(
             self.at, self.par, self.own["flow_knots"], self.own["power_knots"], self.memory["state"],
-            self._usable(given.profile[None])[0], given.dt_s, p_mw, given.soc,
+            self.own["inflow"], given.profile, given.dt_s, p_mw, given.soc,
         )  # fmt: skip
 
     def _usable(self, profile: npt.NDArray[np.float32]) -> FloatArray:
@@ -178,15 +178,27 @@ class Hydro(DeviceModel):
 
 
 @njit(cache=True, nogil=True)
-def _flow_for(p: float, flows: FloatArray, powers: FloatArray) -> float:
-    """Flow at a mean power; below the smallest the turbine runs for a part of the time."""
-    return float(flows[0] * p / powers[0]) if p <= powers[0] else along(p, powers, flows)
+def _along(x: float, xs: FloatArray, ys: FloatArray, j: int) -> float:
+    """Value at ``x`` of straight lines from nothing through device j's points, held constant behind the last."""
+    x0 = y0 = 0.0
+    for k in range(xs.shape[1]):
+        x1, y1 = xs[j, k], ys[j, k]
+        if x <= x1:
+            return float(y0 + (y1 - y0) * (max(x, 0.0) - x0) / (x1 - x0))
+        x0, y0 = x1, y1
+    return float(y0)
 
 
 @njit(cache=True, nogil=True)
-def _power_of(flow: float, flows: FloatArray, powers: FloatArray) -> float:
+def _flow_for(p: float, flows: FloatArray, powers: FloatArray, j: int) -> float:
+    """Flow at a mean power; below the smallest the turbine runs for a part of the time."""
+    return _along(p, powers, flows, j)
+
+
+@njit(cache=True, nogil=True)
+def _power_of(flow: float, flows: FloatArray, powers: FloatArray, j: int) -> float:
     """Mean power of a flow, the inverse of `_flow_for`."""
-    return float(powers[0] * flow / flows[0]) if flow <= flows[0] else along(flow, flows, powers)
+    return _along(flow, flows, powers, j)
 
 
 @njit(cache=True, nogil=True)
@@ -196,19 +208,20 @@ def _river(
     """Power of a river without a reservoir: nothing below the turbine's smallest flow."""
     for t in range(usable.shape[0]):
         for j in range(usable.shape[1]):
-            p = min(_power_of(usable[t, j], flows[j], powers[j]), most[j])
+            p = min(_power_of(usable[t, j], flows, powers, j), most[j])
             out[t, j] = p if p >= least[j] else 0.0
 
 
 @njit(cache=True, nogil=True)
 def _offer(
     at: IntArray, par: FloatArray, flows: FloatArray, powers: FloatArray, mem: FloatArray,
-    usable: FloatArray, dt_s: float, applied: FloatArray, soc: FloatArray, out: FloatArray,
+    inflow: IntArray, profile: npt.NDArray[np.float32], dt_s: float, applied: FloatArray, soc: FloatArray, out: FloatArray,
 ) -> None:  # fmt: skip
     for j in range(at.size):
         i = at[j]
         on, least, mode = applied[_S_CONNECT, i], par[LEAST, j], applied[_S_MODE, i]
-        by_river = min(_power_of(usable[j], flows[j], powers[j]), par[MOST, j])
+        usable = max(par[PART, j] * profile[inflow[j]] - par[RESIDUAL, j], 0.0)
+        by_river = min(_power_of(usable, flows, powers, j), par[MOST, j])
         if par[STORE, j] == 0.0:
             most = by_river * on if by_river >= least else 0.0
             p = min(most, applied[_S_LIMIT, i]) if mode == LIMIT else most
@@ -218,7 +231,7 @@ def _offer(
             out[_P, i], out[_MIN, i], out[_MAX, i], out[_SOC, i] = p, 0.0, most, np.nan
             continue
         water = soc[i] * par[STORE, j] * 3600.0 / (dt_s * par[PER_FLOW, j])
-        holds = min(_power_of(water + usable[j], flows[j], powers[j]), par[MOST, j])
+        holds = min(_power_of(water + usable, flows, powers, j), par[MOST, j])
         want = by_river
         if mode == FOLLOW:
             want = applied[_S_P, i]
@@ -237,7 +250,7 @@ def _offer(
 @njit(cache=True, nogil=True)
 def _settle(
     at: IntArray, par: FloatArray, flows: FloatArray, powers: FloatArray, mem: FloatArray,
-    usable: FloatArray, dt_s: float, p_mw: FloatArray, soc: FloatArray,
+    inflow: IntArray, profile: npt.NDArray[np.float32], dt_s: float, p_mw: FloatArray, soc: FloatArray,
 ) -> None:  # fmt: skip
     hours = dt_s / 3600.0
     for j in range(at.size):
@@ -247,7 +260,8 @@ def _settle(
         mem[NOW, j] = 0.0 if trips else mem[END, j]
         mem[WAIT_S, j] = par[START_S, j] if trips else mem[LEFT_S, j]
         mem[HELD_S, j] = held_after(mem[HELD_S, j], runs, dt_s)
-        stays = (usable[j] - _flow_for(p, flows[j], powers[j])) * par[PER_FLOW, j] * hours
+        usable = max(par[PART, j] * profile[inflow[j]] - par[RESIDUAL, j], 0.0)
+        stays = (usable - _flow_for(p, flows, powers, j)) * par[PER_FLOW, j] * hours
         if par[STORE, j] == 0.0:
             mem[SPILT, j] += max(stays, 0.0)
             continue

@@ -6,6 +6,7 @@ or resting (below zero).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -68,15 +69,9 @@ def held_after(held_s: float, runs: bool, dt_s: float) -> float:
     return held_s - dt_s if held_s < 0.0 else -dt_s
 
 
-@njit(cache=True, nogil=True)
-def along(x: float, xs: FloatArray, ys: FloatArray) -> float:
-    """Value at ``x`` of straight lines through some points, held constant outside; ``xs`` ascends."""
-    if x <= xs[0]:
-        return float(ys[0])
-    for k in range(1, xs.size):
-        if x <= xs[k]:
-            return float(ys[k - 1] + (ys[k] - ys[k - 1]) * (x - xs[k - 1]) / (xs[k] - xs[k - 1]))
-    return float(ys[xs.size - 1])
+def by_device(rows: Sequence[FloatArray]) -> FloatArray:
+    """Parameters as a block (rows, m) in which all of a device lie side by side: a kernel reads few streams instead of many."""
+    return np.asfortranarray(np.stack(rows))
 
 
 def feasible_flow(flow: FloatArray, start: FloatArray, high: FloatArray, most: FloatArray) -> FloatArray:
