@@ -69,7 +69,7 @@ def test_led_by_power_heat_has_no_say() -> None:
 
 
 def test_without_a_boiler_a_cold_tank_makes_it_run() -> None:
-    model = laid_out({**QUICK, "boiler": False, "fill": 0.02})
+    model = laid_out({**QUICK, "boiler": False, "heat_fill": 0.02})
     r = follow(model, [0.0], steps=96)
     assert counted(model, UNMET) == pytest.approx(0.0, abs=1e-9)
     assert r["p_mw"].sum() > 0
@@ -89,7 +89,7 @@ def test_left_alone_it_runs_by_its_tank() -> None:
 
 
 def test_a_limit_caps_it() -> None:
-    model = laid_out({**QUICK, "fill": 0.1})
+    model = laid_out({**QUICK, "heat_fill": 0.1})
     p = run(model, [asked(1, mode=LIMIT, p_limit_mw=0.03)] * 4 + [asked(1, mode=LIMIT, p_limit_mw=0.001)] * 2)["p_mw"][:, 0]
     assert p.tolist() == pytest.approx([0.03] * 4 + [0.0] * 2)
 
@@ -110,7 +110,7 @@ def test_start_ramp_and_minimum_run(want: list[float], expected: list[float]) ->
 
 
 def test_a_full_tank_does_not_cut_a_minimum_run() -> None:
-    model = laid_out({**CHP, "fill": 0.85, "heat_mw": 0.0, "min_up_s": 7200.0, "start_s": 0.0})
+    model = laid_out({**CHP, "heat_fill": 0.85, "heat_mw": 0.0, "min_up_s": 7200.0, "start_s": 0.0})
     p = follow(model, [0.05], steps=12)["p_mw"][:, 0]
     assert (p[:8] > 0).all()
     assert (p[9:] < 1e-12).all()

@@ -14,8 +14,8 @@ from twin.devices.hydro import Hydro
 from twin.devices.load import Load
 from twin.devices.model import DeviceModel
 from twin.devices.pv import Pv
-from twin.devices.wind import Wind
 from twin.devices.shiftable_load import ShiftableLoad
+from twin.devices.wind import Wind
 
 DEVICES: dict[str, type[DeviceModel]] = {
     "load": Load,

@@ -68,7 +68,7 @@ class ChpEntry(GeneratorEntry):
     heat_mw: MwMagnitude = Field(description="heat demand where its series is 1 [MW]")
     heat: OverTime = Field(1.0, description="heat demand over time, a factor: a number, a day, file:<csv>")
     store_mwh: MwhRating | None = Field(None, description="heat tank [MWh]; default: two hours at rating")
-    fill: Soc = Field(0.5, description="how hot the tank is at the start, 0…1")
+    heat_fill: Soc = Field(0.5, description="how hot the tank is at the start, 0…1")
     boiler: Flag = Field(True, description="a boiler covers what tank and engine cannot")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
@@ -99,7 +99,7 @@ class ChpEntry(GeneratorEntry):
         own |= {"heat_led": np.full(m, float(led)), "boiler": np.full(m, float(self.boiler))}
         columns.series = {"heat": sources_of(self.heat, places)}
         if led:
-            columns.soc = np.full(m, 1.0 - self.fill)
+            columns.soc = np.full(m, 1.0 - self.heat_fill)
             columns.e_mwh = store * float(self.controllable)
             columns.eff_discharge = own["most"] / np.maximum(own["heat_most"], 1e-12)
         return columns
