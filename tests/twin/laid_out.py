@@ -9,6 +9,7 @@ import numpy as np
 from scenarios.expand import expand
 from scenarios.fleet import fleet_spec
 from scenarios.schema.scenario import Scenario
+from scenarios.weather import weather_of
 from tests.scenarios.conftest import network
 from twin.devices.model import Ahead
 from twin.fleet import FleetModel
@@ -18,14 +19,20 @@ from vpp.kernel.setpoints import FOLLOW, Setpoints
 from vpp.kernel.signals import FloatArray
 
 
-def laid_out(*entries: dict[str, Any], steps: int = 96, dt_s: float = 900.0, start: str = "2016-02-01") -> FleetModel:
-    """A fleet of these entries, each at one bus unless it says otherwise."""
+def laid_out(
+    *entries: dict[str, Any], steps: int = 96, dt_s: float = 900.0, start: str = "2016-02-01", weather: bool = False
+) -> FleetModel:
+    """A fleet of these entries, each at one bus unless it says otherwise; with synthetic weather or without."""
     fleet = [{"id": f"r{i}", "at": {"buses": [101]}, **entry} for i, entry in enumerate(entries)]
     time = {"start": start, "zone": "UTC", "steps": steps, "step_s": dt_s}
-    scenario = Scenario.model_validate({"name": "t", "purpose": "t", "network": "simbench:x", "time": time, "fleet": fleet})
-    street = network()
+    said: dict[str, Any] = {"name": "t", "purpose": "t", "network": "simbench:x", "time": time, "fleet": fleet}
+    if weather:
+        said["weather"] = {"latitude": 50.0, "longitude": 10.0}
+    scenario, street = Scenario.model_validate(said), network()
+    street.source = "file:street"  # a network without a map: one cell of weather
     times = scenario.time.step_times_ns
-    return FleetModel(fleet_spec(expand(scenario, street), street, Surroundings(times, dt_s)))
+    around = Surroundings(times, dt_s, None, weather_of(scenario, street, times, dt_s))
+    return FleetModel(fleet_spec(expand(scenario, street), street, around))
 
 
 def asked(n: int, **values: Any) -> Setpoints:

@@ -181,6 +181,20 @@ def test_restored_runs_on() -> None:
     restored_runs_on(laid_out(*entries), laid_out(*entries), plan)
 
 
+def test_it_follows_the_weather() -> None:
+    """Without a temperature of its own it takes that of its cell; windows let the sun in."""
+    shade = {"kind": "heat_pump", "p_mw": 0.003}
+    model = laid_out(shade, {**shade, "solar_m2": 8.0}, start="2016-03-01", weather=True)
+    fine = model.spec.profiles.fine
+    assert fine is not None
+    outside, gain, _ = pump(model)._around(fine)
+    assert np.ptp(outside) > 0.5
+    assert (gain[:, 0] == 0).all()
+    assert gain[:, 1].max() == pytest.approx(8e-6 * fine.max(), rel=1e-6)
+    shaded, sunny = -alone(model, 96)["p_mw"].sum(axis=0)
+    assert 0 < sunny < 0.95 * shaded
+
+
 def test_types_are_looked_up() -> None:
     assert heat_pump_type("i-SHWAK V4 06", 1).p_el_mw == pytest.approx(2866e-6)
     with pytest.raises(KeyError, match="did you mean 'i-SHWAK V4 06'"):
