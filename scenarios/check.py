@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 C_RATE = 2.0  # MW per MWh beyond which a battery is probably mistyped
 LV_MVA = 0.2  # nameplate beyond which nothing stands at a low-voltage bus
 _TOLERANCE_MW = 1e-9
+_TOLERANCE = 1e-9
 
 
 class ProfileSet(Protocol):
@@ -89,6 +91,7 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
         yield from _sizes(s, i)
         if isinstance(entry, InverterEntry):
             yield from _grid_code(s, i, entry)
+        yield from _connection(s, i)
     for table in ("loads", "sgens", "storages"):
         size = len(getattr(s.network, table).bus)
         kinds = [kind for kind, model in DEVICES.items() if model.entry.native == table]
@@ -138,7 +141,8 @@ def _sizes(s: _Subject, i: int) -> Iterator[Finding]:
     """Ratings that are probably mistyped."""
     mine = np.flatnonzero(s.plan.entry == i)
     energy = s.plan.e_mwh[mine]
-    fast = mine[(energy > 0) & (s.plan.p_mw[mine] > C_RATE * energy)]
+    both_ways = (s.plan.p_min_mw[mine] < 0) & (s.plan.p_max_mw[mine] > 0)
+    fast = mine[both_ways & (energy > 0) & (s.plan.p_mw[mine] > C_RATE * energy)]
     if len(fast):
         rate = s.plan.p_mw[fast[0]] / s.plan.e_mwh[fast[0]]
         message = f"{s.plan.id[fast[0]]} would be empty in {60 / rate:.0f} minutes ({rate:.3g} C): are p_mw and e_mwh meant so?"
@@ -150,6 +154,42 @@ def _sizes(s: _Subject, i: int) -> Iterator[Finding]:
         kva = 1000 * s.plan.s_mva[large[0]]
         message = f"{s.plan.id[large[0]]} has {kva:.0f} kVA at a low-voltage bus: is it meant in MW?"
         yield s.scenario.finding(message, "fleet", i, "p_mw", severity="warning")
+
+
+def _connection(s: _Subject, i: int) -> Iterator[Finding]:
+    """Devices that are larger than their connection, or than all that carries current at their bus."""
+    entry, mine = s.scenario.fleet[i], np.flatnonzero(s.plan.entry == i)
+    size = np.maximum(s.plan.s_mva[mine], np.maximum(s.plan.p_max_mw[mine], -s.plan.p_min_mw[mine]))
+    key = next((name for name in ("s_mva", "p_mw") if getattr(entry, name, None) is not None), "id")
+    if entry.connection_mva is not None and np.any(over := size > entry.connection_mva * (1 + _TOLERANCE)):
+        first = mine[over][0]
+        message = f"{s.plan.id[first]} has {_kva(size[over][0])} on a connection of {_kva(entry.connection_mva)}"
+        yield s.scenario.finding(message, "fleet", i, key)
+    room = _bus_mva(s.network)[s.plan.bus[mine]]
+    if key != "id" and np.any(over := size > room * (1 + _TOLERANCE)):
+        first = mine[over][0]
+        message = (
+            f"{s.plan.id[first]} has {_kva(size[over][0])} at a bus whose lines and transformers carry {_kva(room[over][0])}"
+        )
+        yield s.scenario.finding(message, "fleet", i, key, severity="warning")
+
+
+def _kva(mva: float) -> str:
+    return f"{1000 * mva:.4g} kVA"
+
+
+def _bus_mva(network: Network) -> FloatArray:
+    """(buses,) rated apparent power of all closed branches at each bus; inf where one of them is unrated, or there is none."""
+    node, kv = network.node_of_bus, network.bus_vn_kv
+    carries = np.zeros(int(node.max(initial=-1)) + 2)  # the last is for buses that are not energised
+    from_bus, to_bus = network.branch_from_bus, network.branch_to_bus
+    from_ka, to_ka = network.branch_i_max_from_ka, network.branch_i_max_to_ka
+    for bus, ka, other, other_ka in ((from_bus, from_ka, to_bus, to_ka), (to_bus, to_ka, from_bus, from_ka)):
+        at = np.flatnonzero((bus >= 0) & network.branch_on)
+        here, there = ka[at] * kv[bus[at]], np.where(other[at] >= 0, other_ka[at] * kv[other[at]], np.nan)
+        rated = math.sqrt(3) * np.where(np.isfinite(here), here, there)
+        np.add.at(carries, node[bus[at]], np.where(np.isfinite(rated), rated, np.inf))
+    return np.where(carries[node] > 0, carries[node], np.inf)
 
 
 def _groups(s: _Subject) -> Iterator[Finding]:
@@ -227,7 +267,9 @@ def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
     plan = s.plan
     led = inside & (plan.control == CONTROL_FOLLOW)
     low, high = float(plan.p_min_mw[led].sum()), float(plan.p_max_mw[led].sum())
-    fixed, free = inside & (plan.control == CONTROL_NONE), inside & (plan.control == CONTROL_LIMIT)
+    # What runs by its own control may take or give nothing at any time.
+    own = np.array([entry.by_itself for entry in s.scenario.fleet], np.bool_)[plan.entry]
+    fixed, free = inside & (plan.control == CONTROL_NONE) & ~own, inside & (plan.control == CONTROL_LIMIT)
     if s.profiles is None:
         gives, takes = fixed & (plan.sign > 0), fixed & (plan.sign < 0)
         return np.array([low + np.sum(plan.p_mw[gives])]), np.array([high - np.sum(plan.p_mw[takes])])

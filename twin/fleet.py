@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from twin.devices import DEVICES
+from twin.devices import DEVICES, load_installed
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
 from twin.spec import FleetSpec
 from vpp.kernel.flex import Flex
@@ -36,6 +36,7 @@ class FleetModel:
     def __post_init__(self) -> None:
         """Make one model a kind."""
         fleet = self.spec.fleet
+        load_installed()
         unknown = sorted(set(fleet.kind) - set(DEVICES))
         if unknown:
             raise ValueError(f"no device model for {', '.join(unknown)}; there are {', '.join(DEVICES)}")

@@ -7,12 +7,15 @@ inside the simulation comes in this way: profile factors, temperatures, wind, in
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ from twin.weather import Weather
 from twin.weather.resample import resample
 from vpp.grid.profiles import QUARTERS, STEP_S, Profiles, profile_index
 from vpp.kernel.signals import FloatArray, IntArray
+from vpp.kernel.time import to_datetime
 
 LENGTHS = (1, 24, 96, 8784, 35136)
 QUARTER_NS = STEP_S * 1_000_000_000
@@ -89,6 +93,48 @@ class FileProfile:
         series = read_series(self.name)
         repeat = QUARTERS // len(series) if len(series) > 96 else 96 // max(len(series), 1)
         return np.resize(np.repeat(series, repeat), QUARTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class DaySeries:
+    """A local day of values, the same every day: one that always holds, 24 hours or 96 quarter-hours."""
+
+    day: tuple[float, ...]
+    zone: str
+    quarters: bool = False
+
+    @property
+    def name(self) -> str:
+        """By its content."""
+        return "day:" + hashlib.sha256(f"{self.zone}:{self.day}".encode()).hexdigest()[:16]
+
+    def values(self, around: Surroundings) -> FloatArray:
+        """What holds at the beginning of each step by the local clock."""
+        quarter, where = np.unique(around.time_ns // QUARTER_NS, return_inverse=True)
+        zone = ZoneInfo(self.zone)
+        offset = [(to_datetime(int(q) * QUARTER_NS).astimezone(zone).utcoffset() or timedelta()).total_seconds() for q in quarter]
+        of_day = (around.time_ns // 10**9 + np.array(offset, np.int64)[where]) % 86400
+        return np.asarray(np.asarray(self.day, np.float64)[of_day * len(self.day) // 86400])
+
+
+@dataclass(frozen=True, slots=True)
+class WeatherSeries:
+    """A channel of the weather in one cell."""
+
+    channel: str
+    cell: int
+    quarters: bool = False
+
+    @property
+    def name(self) -> str:
+        """Channel and cell."""
+        return f"weather:{self.channel}:{self.cell}"
+
+    def values(self, around: Surroundings) -> FloatArray:
+        """Mean over each step; KeyError where there is no weather."""
+        if around.weather is None:
+            raise KeyError(f"no weather for {self.name}")
+        return np.asarray(around.weather.channels[self.channel][:, self.cell], np.float64)
 
 
 def profile_named(name: str) -> Source | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from twin.devices import DEVICES
+from twin.devices import DEVICES, load_installed
 from twin.devices.entry import Bus, Entry
 from vpp.fields import Name, Part, Where
 
+load_installed()
 if TYPE_CHECKING:
     FleetEntry = Entry
 else:

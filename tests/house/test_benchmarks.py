@@ -14,6 +14,7 @@ FEW = {
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
+    "device_kernels.py": ["--sizes", "1000", "--mixed", "2000", "--seconds", "0.05"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 

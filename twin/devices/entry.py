@@ -176,12 +176,14 @@ class Entry(Part):
     """What every fleet entry has; its resources are called ``<id>-1``, ``<id>-2`` … (zero-padded)."""
 
     native: ClassVar[str] = ""  # which of the network's tables can lend this kind its ratings; "" for none
+    by_itself: ClassVar[bool] = False  # where nobody leads it, its own control and not a profile says what it takes or gives
 
     kind: str
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
     at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, or {sample: n, of: ...}")
     p_mw: MwRating | None = Field(None, description="rated power of each, a magnitude [MW]; default: the network element's own")
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
+    connection_mva: MvaRating | None = Field(None, description="what each connection may carry [MVA]; default: not limited")
     spread: Fraction = Field(0.0, description="ratings vary by ± this part, evenly, by the seed [1]")
 
     @property
