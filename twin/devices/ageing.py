@@ -9,8 +9,9 @@ NMC: J. Schmalstieg et al., "A holistic aging model for Li(NiMnCo)O2 based 18650
 Sources 257 (2014) 325-334 (Sanyo UR18650E, 2.05 Ah). Loss by time to the power of 0.75 and by the square root of the
 charge throughput.
 
-Both parts of the loss are states. In each step (for each cycle) the time (the throughput) that would have led to the
-present loss under the present stress is advanced by what went by, so that stress may change at will. Capacity is
+Under changing stress each part of the loss goes on as its authors' variables say. LFP (Naumann 2020, section 4): from
+the time, or the cycles, that would have led to the present loss under the present stress. NMC: by the derivative of the
+published formula after its own variables, the time since manufacture and all charge throughput so far. The capacity is
 what is left of the first one; the state of charge stays when capacity fades, and what was stored in it is lost.
 
 Cycles are counted by rainflow (ASTM E1049-85, 5.4.4, three points) on a stack of at most `DEPTH` turning points a device;
@@ -41,14 +42,18 @@ NMC_OCV_V: Final = np.array([3.3320, 3.4960, 3.5774, 3.6226, 3.6629, 3.7136, 3.7
 NMC_AH: Final = 2.05
 
 # Rows of the block of states, a column for each ageing device.
-CAL, CYC, LAST, SEEN, WAITED, RISES, HOURS, COUNT, FEC, POINT = range(10)
+CAL, CYC, AGE_H, LAST, SEEN, WAITED, RISES, HOURS, COUNT, FEC, POINT = range(11)
 SPAN: Final = POINT + DEPTH  # then the turning points, then the active hours of the range that ends at each
 ROWS: Final = POINT + 2 * DEPTH
 
 
 def fresh(soc: FloatArray, lost: FloatArray) -> FloatArray:
-    """(ROWS, m) states of devices that begin at this state of charge; what they lost before counts as calendar loss."""
+    """(ROWS, m) states of devices that begin at this state of charge; what they lost before counts as calendar loss.
+
+    An NMC cell's time since manufacture is then what leads to that loss at 25 degrees and half full.
+    """
     block = np.zeros((ROWS, soc.size))
+    block[AGE_H] = 24.0 * (lost / _alpha(0.5, 298.15)) ** (4.0 / 3.0)
     block[CAL], block[LAST], block[SEEN], block[POINT], block[COUNT] = lost, soc, soc, soc, 1.0
     return block
 
@@ -61,7 +66,8 @@ def age(
     for c in range(which.size):
         j = which[c]
         kelvin = temp_c[j] + KELVIN
-        block[CAL, c] = _calendar(chemistry[c], soc[c], kelvin, hours, block[CAL, c])
+        block[CAL, c] = _calendar(chemistry[c], soc[c], kelvin, hours, block[AGE_H, c], block[CAL, c])
+        block[AGE_H, c] += hours
         block[WAITED, c] += hours if soc[c] != block[SEEN, c] else 0.0  # rest is no part of a cycle's rate
         block[SEEN, c] = soc[c]
         moved = soc[c] - block[LAST, c]
@@ -72,16 +78,20 @@ def age(
 
 
 @njit(cache=True, nogil=True)
-def _calendar(chemistry: int, soc: float, kelvin: float, hours: float, lost: float) -> float:
+def _calendar(chemistry: int, soc: float, kelvin: float, hours: float, age_h: float, lost: float) -> float:
     """Calendar loss after some more hours."""
     if chemistry == LFP:
         # Naumann 2018: k_ref 1.2571e-5 s^-0.5 at 298.15 K, Ea 17126 J/mol, 2.8575 (soc - 0.5)^3 + 0.60225.
         k = 1.2571e-5 * math.exp(-17126.0 / GAS * (1.0 / kelvin - 1.0 / 298.15))
         k *= 2.8575 * (soc - 0.5) ** 3 + 0.60225
         return float(k * math.sqrt((lost / k) ** 2 + hours * 3600.0))
-    # Schmalstieg 2014: alpha = (7.543 V - 23.75) 1e6 exp(-6976 / T), per day^0.75.
-    k = max(7.543 * _ocv(soc) - 23.75, 1e-6) * 1e6 * math.exp(-6976.0 / kelvin)
-    return float(k * ((lost / k) ** (4.0 / 3.0) + hours / 24.0) ** 0.75)
+    return float(lost + _alpha(soc, kelvin) * (((age_h + hours) / 24.0) ** 0.75 - (age_h / 24.0) ** 0.75))
+
+
+@njit(cache=True, nogil=True)
+def _alpha(soc: float, kelvin: float) -> float:
+    """Schmalstieg 2014: (7.543 V - 23.75) 1e6 exp(-6976 / T), per day^0.75."""
+    return float(max(7.543 * _ocv(soc) - 23.75, 0.0) * 1e6 * math.exp(-6976.0 / kelvin))
 
 
 @njit(cache=True, nogil=True)
@@ -93,15 +103,19 @@ def _ocv(soc: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _cycle(chemistry: int, low: float, depth: float, hours: float, cycles: float, lost: float) -> float:
-    """Cycle loss after ``cycles`` (0.5 or 1) cycles from ``low`` up to ``low + depth``, ``hours`` one way."""
+def _cycle(chemistry: int, low: float, depth: float, hours: float, cycles: float, before: float, lost: float) -> float:
+    """Cycle loss after ``cycles`` (0.5 or 1) cycles from ``low`` up to ``low + depth``, ``hours`` one way.
+
+    ``before`` are the full equivalent cycles until then.
+    """
     if chemistry == LFP:
         # Naumann 2020: (0.0630 C + 0.0971) (4.0253 (depth - 0.6)^3 + 1.0923) sqrt(full equivalent cycles), in percent.
         k = (0.0630 * depth / hours + 0.0971) * (4.0253 * (depth - 0.6) ** 3 + 1.0923) / 100.0
         return float(k * math.sqrt((lost / k) ** 2 + depth * cycles))
     # Schmalstieg 2014: 7.348e-3 (V - 3.667)^2 + 7.6e-4 + 4.081e-3 depth, per Ah^0.5 of throughput both ways.
     k = 7.348e-3 * (_ocv(low + depth / 2.0) - 3.667) ** 2 + 7.6e-4 + 4.081e-3 * depth
-    return float(k * math.sqrt((lost / k) ** 2 + 2.0 * depth * cycles * NMC_AH))
+    per_cycle = 2.0 * NMC_AH
+    return float(lost + k * (math.sqrt((before + depth * cycles) * per_cycle) - math.sqrt(before * per_cycle)))
 
 
 @njit(cache=True, nogil=True)
@@ -144,7 +158,7 @@ def _count(chemistry: int, c: int, k: int, cycles: float, block: FloatArray) -> 
     """Age by the range from turning point k to the next one."""
     a, b = block[POINT + k, c], block[POINT + k + 1, c]
     depth, hours = abs(b - a), max(block[SPAN + k + 1, c], 1e-6)
-    block[CYC, c] = _cycle(chemistry, min(a, b), depth, hours, cycles, block[CYC, c])
+    block[CYC, c] = _cycle(chemistry, min(a, b), depth, hours, cycles, block[FEC, c], block[CYC, c])
     block[FEC, c] += depth * cycles
 
 

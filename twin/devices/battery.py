@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -62,7 +63,8 @@ class BatteryEntry(InverterEntry):
     soc_min: Soc = Field(0.05, description="lowest state of charge, 0…1")
     soc_max: Soc = Field(0.95, description="highest state of charge, 0…1")
     efficiency: Efficiency = Field(
-        0.95, description='one-way efficiency, charging and discharging each: a number, "typical", or [power of rating, efficiency] points [1]'
+        0.95,
+        description='one-way efficiency, each way: a number, "typical", or [power of rating, efficiency] points [1]',
     )
     standby_mw: MwMagnitude = Field(0.0, description="what control and cooling draw from the store all the time [MW]")
     self_discharge_per_month: Fraction = Field(0.0, description="part of the content that is lost in 730 hours of rest [1]")
@@ -116,7 +118,9 @@ class BatteryEntry(InverterEntry):
             "heating_k": self.heating_k, "thermal_h": self.thermal_h, "soh": self.soh, "chemistry": CHEMISTRIES[self.chemistry],
             "ambient_c": self.ambient_c if isinstance(self.ambient_c, float) else 0.0,
         }  # fmt: skip
-        columns.own |= {name: np.full(m, value, np.int64 if name == "chemistry" else np.float64) for name, value in numbers.items()}
+        columns.own |= {
+            name: np.full(m, value, np.int64 if name == "chemistry" else np.float64) for name, value in numbers.items()
+        }
         columns.series["ambient"] = [profile_named(self.ambient_c if isinstance(self.ambient_c, str) else "")] * m
         return columns
 
@@ -134,7 +138,7 @@ def _curve_findings(curve: tuple[tuple[float, float], ...]) -> Iterator[tuple[Wh
         yield ("efficiency",), "powers of rating must be more than 0"
     elif any(not 0 < y <= 1 for _, y in curve):
         yield ("efficiency",), "an efficiency is a fraction, more than 0 and at most 1"
-    elif any(x1 / y1 <= x0 / y0 or x1 * y1 <= x0 * y0 for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False)):
+    elif any(x1 / y1 <= x0 / y0 or x1 * y1 <= x0 * y0 for (x0, y0), (x1, y1) in pairwise(curve)):
         yield ("efficiency",), "the efficiency changes so fast that more power would move less energy"
 
 
@@ -153,9 +157,9 @@ class Battery(DeviceModel):
         f, m = spec.fleet, len(at)
         self._rated = np.maximum(np.maximum(f.p_max_mw[at], -f.p_min_mw[at]), 1e-12)
         x, y = self.own.get("eff_x"), self.own.get("eff_y")
-        flat = x is None or y is None
-        x = np.ones((m, 2)) if flat else x
-        out, into = (f.eff_discharge[at][:, None], f.eff_charge[at][:, None]) if flat else (y, y)
+        out, into = y, y
+        if x is None or out is None or into is None:
+            x, out, into = np.ones((m, 2)), f.eff_discharge[at][:, None], f.eff_charge[at][:, None]
         # Rows: at the terminals; drawn from the store when that is given; stored when that is taken. Of rated power.
         self._power = np.ascontiguousarray(np.stack(np.broadcast_arrays(x, x / out, x * into)))
         flat_taper = rows_of(FULL_POWER, m)

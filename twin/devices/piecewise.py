@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ POINTS: Final = 8  # every row of points is padded to this length, so that the r
 def _ascending(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
     if not 2 <= len(points) <= POINTS:
         raise bad(f"a curve has 2 to {POINTS} points")
-    if any(b[0] <= a[0] for a, b in zip(points, points[1:], strict=False)):
+    if any(b[0] <= a[0] for a, b in pairwise(points)):
         raise bad("the first numbers of a curve's points must ascend")
     return points
 
