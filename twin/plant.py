@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from twin.coupling import Coupling, Solved
+from twin.devices.hybrid import SharedInverters
 from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
@@ -52,6 +53,7 @@ class GridModel:
     coupling: Coupling
     sensors: Sensors
     frequency: FrequencyProfile
+    _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
     _scratch: FloatArray = field(init=False)
     _slack: tuple[Any, ...] = field(init=False)
@@ -59,6 +61,7 @@ class GridModel:
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
         network, order = self.coupling.network, self.coupling.order
+        self._shared = SharedInverters(self.coupling.spec)
         self._flows = network.flow_arrays(order)
         self._scratch = np.empty((3, network.n_branch))
         self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
@@ -75,7 +78,9 @@ class GridModel:
         """
         coupling = self.coupling
         f_hz = self.frequency.at(t_s)
-        solved = coupling.solve(offer.block, dt_s, f_hz, None if applied is None else applied.connect)
+        connect = None if applied is None else applied.connect
+        solved = coupling.solve(self._shared.joined(offer.block), dt_s, f_hz, connect)
+        self._shared.part(offer.block, solved.delivered.block)
         loading = np.empty(coupling.network.n_branch)
         i_from, i_to, loss = self._scratch
         losses = float(branch_flows_into(self._flows, solved.v_re, solved.v_im, i_from, i_to, loading, loss))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from twin.series import ProfileTable
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
-from vpp.kernel.signals import FloatArray, Int32Array
+from vpp.kernel.signals import FloatArray, Int32Array, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class FleetSpec:
         sign: (n,) +1 where the rating is generation, -1 where it is consumption.
         own: by kind, the parameters that only that kind's model knows, in the order of its devices; tables of events
             (any length, "device" numbers the devices of the kind) stand beside them.
+        inverter: (n,) resource whose inverter this one shares, -1 where it has its own or none.
     """
 
     fleet: Fleet
@@ -44,8 +45,11 @@ class FleetSpec:
     profiles: ProfileTable
     sign: FloatArray = field(default_factory=lambda: np.zeros(0))
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
+    inverter: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
-        """Where no sign is given, loads consume and everything else generates."""
+        """Where no sign is given, loads consume and everything else generates; nobody shares an inverter."""
+        if len(self.inverter) != self.fleet.n:
+            object.__setattr__(self, "inverter", np.full(self.fleet.n, -1))
         if len(self.sign) != self.fleet.n:
             object.__setattr__(self, "sign", np.where(np.array(self.fleet.kind) == "load", -1.0, 1.0))

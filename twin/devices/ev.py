@@ -84,6 +84,8 @@ class EvEntry(InverterEntry):
             yield ("p_back_mw",), f"p_back_mw is above the connector's power ({self.power_mw:g})"
         if self.power_mw < self.least_mw:
             yield ("p_mw",), f"p_mw is below the smallest current of 6 A ({self.least_mw:.4g} MW)"
+        if PHASES[self.connector] != 1 and self.phase != "all":
+            yield ("phase",), f"{self.connector} takes all three phases"
         if self.efficiency == 0 or self.soc_need == 0:
             yield (), "efficiency and soc_need must be more than 0"
         if self.charging_curve is not None and any(not 0 <= x <= 1 or not 0 < y <= 1 for x, y in self.charging_curve):
@@ -102,6 +104,11 @@ class EvEntry(InverterEntry):
     def least_mw(self) -> float:
         """Power at the smallest current; 0 for DC."""
         return LEAST_A * VOLTS * PHASES[self.connector] / 1e6
+
+    def phases(self, m: int) -> IntArray:
+        """A connector of one phase is on one: spread over the three where it is not said on which."""
+        alone = self.connector == "ac1" and self.phase == "all"
+        return 1 + np.arange(m) % 3 if alone else super().phases(m)
 
     def rating(self, places: Places) -> FloatArray:
         """(m,) rated power of the connectors, never below their smallest current."""
