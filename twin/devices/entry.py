@@ -247,7 +247,7 @@ class InverterEntry(Functions, Entry):
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The nameplate holds the active power."""
         yield from super().contradictions()
-        if isinstance(self.at, AtInverter) and {"s_mva", "volt_var", "volt_watt"} & self.model_fields_set:
+        if isinstance(self.at, AtInverter) and {"s_mva", *Functions.model_fields} & self.model_fields_set:
             yield ("at",), f"the inverter is that of {self.at.inverter_of}: s_mva and its functions stand there"
         if self.s_mva is not None and self.p_mw is not None and self.s_mva < self.p_mw:
             yield ("s_mva",), f"s_mva is below p_mw ({self.p_mw:g}): the inverter could never deliver its rating"

@@ -74,8 +74,9 @@ class EvEntry(InverterEntry):
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """A connector carries its current, and a file can be read."""
-        if self.s_mva is not None and self.s_mva < self.power_mw:
-            yield ("s_mva",), f"s_mva is below the connector's power ({self.power_mw:g})"
+        yield from (
+            (where, message) for where, message in super().contradictions() if where != ("p_mw",)
+        )  # it has one of its own
         if self.s_mva is not None and self.p_back_mw is None:
             yield ("s_mva",), "a point that gives nothing back has no inverter: s_mva needs p_back_mw"
         if PHASES[self.connector] and not LEAST_A <= self.current_a <= 63:
