@@ -23,11 +23,12 @@ from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
 ENOUGH_MW: Final = 1e9  # of a store without an end
 SEEN_MW: Final = 1e-6  # what is less than a watt is the solver's tolerance
-# Rounding, finest first: bins of fill, step of ln(duration), step of efficiencies and usable band.
+# Rounding, finest first: bins of fill, step of ln(duration), step of efficiencies and usable band; cars are put together by
+# the step in which they first leave alone, here so many steps wide.
 LEVELS: Final = (
-    (16, 1e-6, 1e-6), (8, 1e-6, 1e-6), (4, 1e-6, 1e-6), (2, 1e-6, 1e-6), (1, 1e-6, 1e-6),
-    (4, 0.1, 0.02), (4, 0.2, 0.02), (2, 0.2, 0.05), (1, 0.2, 0.05),
-    (1, 0.4, 0.1), (1, 0.7, 0.2), (1, 1.5, 10.0), (1, 100.0, 10.0),
+    (16, 1e-6, 1e-6, 1), (8, 1e-6, 1e-6, 1), (4, 1e-6, 1e-6, 2), (2, 1e-6, 1e-6, 2), (1, 1e-6, 1e-6, 4),
+    (4, 0.1, 0.02, 4), (4, 0.2, 0.02, 8), (2, 0.2, 0.05, 8), (1, 0.2, 0.05, 16),
+    (1, 0.4, 0.1, 16), (1, 0.7, 0.2, 32), (1, 1.5, 10.0, 64), (1, 100.0, 10.0, 100_000),
 )  # fmt: skip
 
 
@@ -96,7 +97,8 @@ def hand_back(p_mw: FloatArray, classes: Classes, each: Storages, dt_h: float) -
         if soft.any():
             must = np.minimum(np.maximum(at(least, t) - energy, 0.0) / (eff_charge * dt_h), at(each.charge_mw, t))
             must = np.maximum(must, at(each.charge_low_mw, t))
-            given = np.where(must > SEEN_MW, np.minimum(given, -must), np.maximum(given, at(each.discharge_low_mw, t)))
+            gives = at(each.discharge_low_mw, t)
+            given = np.where(must > SEEN_MW, np.minimum(given, -must), np.where(gives > 0.0, np.maximum(given, gives), given))
             given = np.where(soft & shared, _out_of_gap(given, must, each, of, t), np.where(alone, ask, given))
         out[t] = given
         energy += np.where(given > 0, -given / eff_discharge, -given * eff_charge) * dt_h
@@ -143,35 +145,32 @@ def hand_back_limits(p_mw: FloatArray, of: IntArray, low: FloatArray, high: Floa
     return np.where(curtailed, low + fraction * (high - low), np.nan)
 
 
-def _labels(each: Storages, bins: int, step_duration: float, step_share: float) -> IntArray:
+def _labels(each: Storages, bins: int, step_duration: float, step_share: float, width: int) -> IntArray:
     """Number the storages that look alike when rounded; outside the band, below and above, are apart."""
     charge, discharge, eff_charge, eff_discharge, low, high = (
         x if x.ndim == 1 else x.mean(axis=0)
         for x in (each.charge_mw, each.discharge_mw, each.eff_charge, each.eff_discharge, each.low_mwh, each.high_mwh)
     )
-    usable = high - low
+    usable, alike = high - low, each.leave_mwh.any(axis=0) if each.leave_mwh.ndim == 2 else each.leave_mwh > 0.0
     fill = np.clip(_ratio(each.start_mwh - low, usable), 0.0, 1.0)
     hours = [np.log(np.maximum(_ratio(usable, power), 1e-9)) for power in (charge, discharge)]
-    columns = [
-        each.node,
+    looks = [
         np.where(each.soft, 0.0, each.side),
         np.minimum(np.floor(fill * bins), bins - 1),
         *(np.asarray(np.round(h / step_duration)) for h in hours),
         np.asarray(np.round(eff_charge / step_share)),
         np.asarray(np.round(eff_discharge / step_share)),
-        *_windows(each, bins, step_duration),
     ]
+    columns = [each.node, *(np.where(alike, 0.0, look) for look in looks), *_windows(each, width)]
     return np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _windows(each: Storages, bins: int, coarseness: float) -> list[FloatArray]:
+def _windows(each: Storages, width: int) -> list[FloatArray]:
     """What tells storages apart whose bands change: softness, a gap, giving back, and when content is first wanted."""
-    leave = each.leave_mwh
+    leave, first = each.leave_mwh, np.zeros(len(each.node))
     if not each.soft.any():
         return []
-    first = np.zeros(len(each.node))
-    if leave.ndim == 2 and coarseness < 1.0:
-        width = max(16 // bins, 1) * (1 if coarseness < 0.1 else 8)
+    if leave.ndim == 2:
         first = np.where(leave.any(axis=0), 1 + np.argmax(leave > 0.0, axis=0) // width, 0)
     gives = (each.discharge_mw > 0.0).any(axis=0) if each.discharge_mw.ndim == 2 else each.discharge_mw > 0.0
     marks = (each.soft, each.comfort, each.gap_mw > 0.0, gives)

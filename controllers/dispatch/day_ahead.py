@@ -179,9 +179,11 @@ class _Work:
         self.limit: IntArray = np.flatnonzero(limits)
         self.low, self.high = flex.p_lo_mw[:, self.limit], flex.p_hi_mw[:, self.limit]
         self.each = Storages.of_flex(flex, self.store, self.nodes.of[self.store])
+        self.dt_h = forecast.step_ns / NS_PER_H
+        if len(self.store) > max_classes:
+            self.each = self.each.only_what_is_wanted(forecast.steps, self.dt_h)
         self.classes = Classes.of_storages(self.each, max_classes)
         self.l_of, self.l_node, self.l_low, self.l_high = limitable_classes(self.nodes.of[self.limit], self.low, self.high)
-        self.dt_h = forecast.step_ns / NS_PER_H
 
     def problem(self, prefer: Preferences) -> Problem:
         """The arrays for the solver. A selling price above the buying price counts as the buying price."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,6 +94,26 @@ class Storages:
             for column in (self.flow_mwh < 0.0, self.discharge_mw > 0.0, self.leave_mwh > 0.0)
         )
         return np.asarray(drawn & ~gives & ~wanted)
+
+    def only_what_is_wanted(self, steps: int, dt_h: float) -> Storages:
+        """The same, but that who only takes up, and only for others to take away, takes no more than is wanted next (cars).
+
+        Put together, such members would otherwise fill one of them with what another one needs. A step at the smallest
+        power may go beyond it.
+        """
+        shape = (steps, len(self.node))
+        leave, high = np.broadcast_to(self.leave_mwh, shape), np.broadcast_to(self.high_mwh, shape)
+        gives = np.broadcast_to(self.discharge_mw > 0.0, shape).any(axis=0)
+        cars = (leave > 0.0).any(axis=0) & ~gives & (np.broadcast_to(self.flow_mwh, shape) >= 0.0).all(axis=0)
+        if not cars.any():
+            return self
+        goal, first = np.empty(shape), np.cumsum(leave > 0.0, axis=0) == 0
+        goal[-1] = np.broadcast_to(self.low_mwh, shape)[-1]
+        for t in range(steps - 2, -1, -1):
+            goal[t] = np.where(leave[t + 1] > 0.0, leave[t + 1], goal[t + 1])
+        goal = np.where(first, np.maximum(goal, self.start_mwh), goal)
+        goal = goal + np.where(goal > 0.0, self.gap_mw * self.eff_charge * dt_h, 0.0)
+        return replace(self, high_mwh=np.where(cars, np.minimum(high, goal), high))
 
     def required_mwh(self, steps: int, dt_h: float) -> FloatArray:
         """(steps, k) least content at each step's end that still serves all that is wanted later, charging all the time."""

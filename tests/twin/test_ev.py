@@ -160,7 +160,7 @@ def test_state_and_restore_give_the_same_bytes() -> None:
     assert {n: x.tobytes() for n, x in a.state().items()} == {n: x.tobytes() for n, x in b.state().items()}
 
 
-def planned(model: FleetModel, start_step: int, steps: int, price: Any, soc: Any) -> Any:
+def planned(model: FleetModel, start_step: int, steps: int, price: Any, soc: Any, max_classes: int = 60) -> Any:
     """A plan for the fleet from a step on, by what it says of itself."""
     spec = model.spec
     n, start_ns = spec.fleet.n, START_NS + start_step * 900 * 10**9
@@ -170,7 +170,7 @@ def planned(model: FleetModel, start_step: int, steps: int, price: Any, soc: Any
     forecast = Forecast(start_ns, 900 * 10**9, nothing, price, price, np.zeros(steps))
     ahead = Ahead(start_step * QUARTER, QUARTER, spec.profiles.window(start_ns, 900 * 10**9, steps), soc)
     frame = Frame(start_ns, start_ns, spec.fleet, telemetry, forecast, {}, {}, model.flex(ahead, nothing, start_ns))
-    return DayAheadPlanner().plan(frame)
+    return DayAheadPlanner(max_classes=max_classes).plan(frame)
 
 
 def test_a_plan_of_its_flexibility_serves_every_car_that_can_be_served() -> None:
@@ -192,6 +192,26 @@ def test_a_plan_of_its_flexibility_serves_every_car_that_can_be_served() -> None
     assert short[0] <= short[1] + 1e-6
     assert alone.models[0].memory["points"][5].sum() > 15
     assert cost[0] < 0.8 * cost[1]
+
+
+def test_cars_put_together_cost_little_more_and_are_all_served() -> None:
+    """A hundred cars in at most 60 and at most 15 classes against one class each."""
+    steps = 2 * DAY
+    spec = spec_of(entry(), places(m=100, steps=steps))
+    price = np.tile(np.repeat([100.0, 60.0, 80.0, 300.0], DAY // 4), 2)
+    model = FleetModel(spec)
+    model.step(0, QUARTER, None, None)
+    plans = [planned(FleetModel(spec), 0, steps, price, model.soc.copy(), classes) for classes in (100, 60, 15)]
+    cost = []
+    for plan in plans:
+        led, delivered, total = FleetModel(spec), None, 0.0
+        for k in range(steps):
+            delivered = led.step(k, QUARTER, asked(100, mode=FOLLOW, p_mw=plan.p_mw[k]), delivered).p_mw.copy()
+            total -= float(delivered.sum()) * price[k] / 4
+        assert led.models[0].memory["points"][3].sum() < 1e-6
+        cost.append(total)
+    assert cost[1] < 1.05 * cost[0]
+    assert cost[2] < 1.1 * cost[0]
 
 
 @pytest.mark.parametrize(
