@@ -104,14 +104,16 @@ class Storages:
         shape = (steps, len(self.node))
         leave, high = np.broadcast_to(self.leave_mwh, shape), np.broadcast_to(self.high_mwh, shape)
         gives = np.broadcast_to(self.discharge_mw > 0.0, shape).any(axis=0)
-        cars = (leave > 0.0).any(axis=0) & ~gives & (np.broadcast_to(self.flow_mwh, shape) >= 0.0).all(axis=0)
+        cars = (leave > 0.0).any(axis=0) & ~gives
         if not cars.any():
             return self
-        goal, first = np.empty(shape), np.cumsum(leave > 0.0, axis=0) == 0
+        goal, brought, flow = np.empty(shape), self.start_mwh, np.broadcast_to(self.flow_mwh, shape)
         goal[-1] = np.broadcast_to(self.low_mwh, shape)[-1]
         for t in range(steps - 2, -1, -1):
             goal[t] = np.where(leave[t + 1] > 0.0, leave[t + 1], goal[t + 1])
-        goal = np.where(first, np.maximum(goal, self.start_mwh), goal)
+        for t in range(steps):
+            brought = np.where(leave[t] > 0.0, 0.0, brought) + flow[t]
+            goal[t] = np.maximum(goal[t], brought)  # who brings more than it needs keeps it
         goal = goal + np.where(goal > 0.0, self.gap_mw * self.eff_charge * dt_h, 0.0)
         return replace(self, high_mwh=np.where(cars, np.minimum(high, goal), high))
 
