@@ -8,6 +8,7 @@ from typing import Final
 from controllers.grid.pcc import PccGuard
 from controllers.grid.voltage import OverVoltageGuard, UnderVoltageGuard
 from controllers.resource.follow import ScheduleFollower
+from controllers.resource.need import NeedProposer
 from controllers.resource.orders import OperatorOrders
 from controllers.resource.ramp import RampGuard
 from controllers.resource.soc import SocGuard
@@ -15,6 +16,7 @@ from vpp.kernel.ports import Controller
 
 PROPOSERS: Final[Mapping[str, Callable[..., Controller]]] = {
     "schedule": ScheduleFollower,
+    "need": NeedProposer,
     "orders": OperatorOrders,
 }
 GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {

@@ -13,9 +13,10 @@ import numpy as np
 
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
+from controllers.resource.shared_inverter import SharedInverterGuard
 from scenarios.desk import Desk, Planning
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, flexibility, forecaster
+from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
@@ -24,6 +25,7 @@ from scenarios.schema.time import clock_times_ns
 from scenarios.site import site_of
 from scenarios.weather import weather_of
 from twin.coupling import Coupling
+from twin.devices.entry import PHASES
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 Wiring = Literal["mosaik", "direct", "far"]
 Progress = Callable[[int, int], None]
+PLANNED_INVERTERS = 60
 _VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
 
 
@@ -120,10 +123,14 @@ def build(scenario: Scenario) -> System:
     grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
+    group, s_mva = shared_inverters(plan)
     chain = Chain(
         spec.fleet,
         [PROPOSERS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.proposers],
-        [GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards],
+        [
+            *(GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards),
+            *([SharedInverterGuard(spec.fleet, group, s_mva)] if group.size else []),
+        ],
         dt_ns,
         hold_ns=max(900_000_000_000, 4 * dt_ns),
     )
@@ -156,13 +163,16 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
         t, p = scenario.time, scenario.planner
         at = clock_times_ns(p.at, t.start_ns, t.end_ns, t.zone)
         guards = [g for g in scenario.control.guards if isinstance(g, PccGuard)]
+        group, s_mva = shared_inverters(plan)
+        # An inverter each of a great fleet would be a node each of the plan: there the guard alone keeps them.
+        inverters = {plan.group_names[g]: s for g, s in zip(group, s_mva.tolist())} if len(group) <= PLANNED_INVERTERS else {}
         planning = Planning(
             PLANNERS[p.use](**p.model_dump(include={"wear_eur_per_mwh", "energy_value_eur_per_mwh", "builder"})),
             forecaster(scenario, plant.devices.spec, round(p.horizon_h * 3600 / p.step_s), round(p.step_s * 1e9)),
             np.unique(np.concatenate([[t.start_ns], at])),
             round(p.budget_s * 1e9),
-            {g.group: g.import_mw for g in guards if g.import_mw is not None},
-            {g.group: g.export_mw for g in guards if g.export_mw is not None},
+            {**inverters, **{g.group: g.import_mw for g in guards if g.import_mw is not None}},
+            {**inverters, **{g.group: g.export_mw for g in guards if g.export_mw is not None}},
             flexibility(plant.devices.spec, scenario.time.start_ns),
         )
     return Desk(plant.fleet, orders, planning, dt_ns)
@@ -331,7 +341,12 @@ def _axes(system: System) -> list[Axis]:
     groups = np.array(plan.group_names)
     bus_id = tuple(str(b) for b in net.bus_id)
     branch_id = _unique(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
-    kinds = {"kind": np.array(plan.kind), "bus": np.asarray(plan.bus), "group": groups[plan.group_of]}
+    kinds = {
+        "kind": np.array(plan.kind),
+        "bus": np.asarray(plan.bus),
+        "group": groups[plan.group_of],
+        "phase": np.array(PHASES)[plan.phase],
+    }
     ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
     return [
         Axis("resources", "resource", plan.id, {**kinds, **ratings}),

@@ -20,7 +20,7 @@ from scenarios.near import did_you_mean
 from scenarios.schema.control import OverVoltage, PccGuard
 from scenarios.weather import place_problems
 from twin.devices import DEVICES
-from twin.devices.entry import AtBuses, AtSample, InverterEntry
+from twin.devices.entry import AtBuses, AtInverter, AtSample, InverterEntry
 from twin.series import FileProfile, NetworkProfile, Surroundings
 from vpp.fields import Where
 from vpp.grid.profiles import profile_index
@@ -85,7 +85,7 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
         if isinstance(where, AtBuses | tuple):
             at = (*place, "buses" if isinstance(where, AtBuses) else "of")
             yield from _buses(s, where.buses if isinstance(where, AtBuses) else where, at)
-        elif not np.any(s.plan.entry == i):
+        elif not isinstance(where, AtInverter) and not np.any(s.plan.entry == i):
             yield s.scenario.finding(f"the network has no {where}", *place, value=where)
         yield from _profile(s, i, getattr(entry, "profile", None))
         yield from _sizes(s, i)
@@ -207,6 +207,15 @@ def _groups(s: _Subject) -> Iterator[Finding]:
     for name, other, resource in assign_groups(s.scenario, s.network, plan.id, plan.entry, plan.bus)[1]:
         message = f"{resource} is in {other} already, which does not enclose {name}"
         yield s.scenario.finding(message, "groups", index[name], severity="error")
+    group_of, _ = assign_groups(s.scenario, s.network, plan.id, plan.entry, plan.bus)
+    apart = np.flatnonzero((plan.inverter >= 0) & (group_of != group_of[plan.inverter]))
+    for i in np.unique(plan.entry[apart]).tolist():
+        guest = int(apart[plan.entry[apart] == i][0])
+        host, names = int(plan.inverter[guest]), plan.group_names
+        message = (
+            f"{plan.id[guest]} is in group {names[group_of[guest]]}, its inverter {plan.id[host]} in {names[group_of[host]]}"
+        )
+        yield s.scenario.finding(message, "fleet", i, "at", severity="error")
 
 
 def _orders(s: _Subject) -> Iterator[Finding]:

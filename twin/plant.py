@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from twin.coupling import Coupling, Solved
+from twin.devices.hybrid import SharedInverters
 from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile, Outcome, Swing
@@ -68,6 +69,7 @@ class GridModel:
     sensors: Sensors
     frequency: FrequencyProfile
     swing: Swing | None = None
+    _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
     _scratch: FloatArray = field(init=False)
     _slack: tuple[Any, ...] = field(init=False)
@@ -77,6 +79,7 @@ class GridModel:
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
         network, order = self.coupling.network, self.coupling.order
+        self._shared = SharedInverters(self.coupling.spec)
         self._flows = network.flow_arrays(order)
         self._scratch = np.empty((3, network.n_branch))
         self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
@@ -106,7 +109,9 @@ class GridModel:
             held = Setpoints.neutral(n) if applied is None else applied
             block = swing.begin(now_ns, t_s, dt_s, f_hz, block, held.block)
             at_hz = swing.f_mean_hz
-        solved = coupling.solve(block, dt_s, at_hz, None if applied is None else applied.connect)
+        connect = None if applied is None else applied.connect
+        solved = coupling.solve(self._shared.joined(block), dt_s, at_hz, connect)
+        self._shared.part(block, solved.delivered.block)
         v_re, v_im = solved.v_re, solved.v_im
         if swing is not None and swing.dead.any():
             out = np.empty(v_re.size, np.bool_)

@@ -25,12 +25,13 @@ Values = Callable[[Record, GridResult, Offer], npt.NDArray[Any]]
 QUALITIES: Final = tuple(quality.describe(q) for q in range(128))
 
 _D_P, _O_MAX = Delivered.p_mw.row, Offer.p_avail_max_mw.row
+_O_NEED, _O_DEPART = Offer.e_need_mwh.row, Offer.t_depart_s.row
 
 # Rows of the sums over a run, in the order in which `_account` fills them.
 SUMS: Final = (
     "energy_import_mwh", "energy_export_mwh", "energy_generated_mwh", "energy_consumed_mwh", "losses_mwh", "curtailed_mwh",
     "voltage_violation_bus_hours", "loading_violation_branch_hours", "vm_min_pu", "vm_max_pu", "loading_max", "cost_eur",
-    "frequency_min_hz", "frequency_max_hz", "rocof_max_hz_per_s",
+    "unserved_mwh", "frequency_min_hz", "frequency_max_hz", "rocof_max_hz_per_s",
 )  # fmt: skip
 
 
@@ -164,6 +165,7 @@ class Recorder:
             truth.solved.iterations, truth.solved.converged, self.sums, self._system,
         )  # fmt: skip
         self._frequency(truth)
+        self.sums[SUMS.index("unserved_mwh")] += _unserved(offer.block, truth.solved.delivered.p_mw, self.dt_s)
         self.iterations += truth.solved.iterations
         if not truth.solved.converged:
             self.diverged.append(k)
@@ -203,6 +205,17 @@ class Recorder:
         """The sums by name; None where nothing was known."""
         found = dict(zip(SUMS, (float(x) for x in self.sums), strict=True))
         return {name: value if np.isfinite(value) else None for name, value in found.items()}
+
+
+@njit(cache=True, nogil=True)
+def _unserved(offer: FloatArray, p_mw: FloatArray, dt_s: float) -> float:
+    """Energy at the terminals that those whose deadline is the end of this step are still short of then [MWh]."""
+    total = 0.0
+    for i in range(p_mw.size):
+        if offer[_O_DEPART, i] <= dt_s * (1.0 + 1e-9):
+            taken = max(-p_mw[i], 0.0) if p_mw[i] == p_mw[i] else 0.0
+            total += max(offer[_O_NEED, i] - taken * dt_s / 3600.0, 0.0)
+    return total
 
 
 @njit(cache=True, nogil=True)

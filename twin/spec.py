@@ -33,6 +33,7 @@ class FleetSpec:
             (any length, "device" numbers the devices of the kind) stand beside them.
         forming: (m,) resources that form an island: whatever is asked, they hold the references below.
         forming_ref: (2, m) their voltage [pu] and frequency [Hz].
+        inverter: (n,) resource whose inverter this one shares, -1 where it has its own or none.
     """
 
     fleet: Fleet
@@ -48,8 +49,11 @@ class FleetSpec:
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     forming: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     forming_ref: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
+    inverter: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
-        """Where no sign is given, loads consume and everything else generates."""
+        """Where no sign is given, loads consume and everything else generates; nobody shares an inverter."""
+        if len(self.inverter) != self.fleet.n:
+            object.__setattr__(self, "inverter", np.full(self.fleet.n, -1))
         if len(self.sign) != self.fleet.n:
             object.__setattr__(self, "sign", np.where(np.array(self.fleet.kind) == "load", -1.0, 1.0))

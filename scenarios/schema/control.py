@@ -15,6 +15,7 @@ from scenarios.schema.time import Time, clock_times_ns
 from vpp.fields import (
     Clock,
     EurPerMwh,
+    Fraction,
     Hours,
     Mvar,
     Mw,
@@ -38,6 +39,18 @@ class FollowSchedule(Part):
     """Proposer: follow the plan in force."""
 
     use: Literal["schedule"]
+
+
+class ServeNeeds(Part):
+    """Proposer: energy that cars need by their departure; at once without a plan, else as late as the plan wants it."""
+
+    use: Literal["need"]
+    reserve: Fraction = Field(0.1, description="part of full power that is not counted on before a departure [1]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Some power is left to count on."""
+        if self.reserve == 1:
+            yield ("reserve",), "reserve must be below 1"
 
 
 class FollowOrders(Part):
@@ -107,7 +120,7 @@ class PccGuard(Part):
             yield (), "give import_mw, export_mw or both"
 
 
-Proposer = Annotated[FollowSchedule | FollowOrders, Field(discriminator="use")]
+Proposer = Annotated[FollowSchedule | ServeNeeds | FollowOrders, Field(discriminator="use")]
 Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard, Field(discriminator="use")]
 
 
@@ -115,7 +128,7 @@ class Control(Part):
     """The chain: proposers want, lowest priority first; guards only narrow."""
 
     proposers: tuple[Proposer, ...] = Field(
-        (FollowSchedule(use="schedule"), FollowOrders(use="orders")),
+        (FollowSchedule(use="schedule"), ServeNeeds(use="need"), FollowOrders(use="orders")),
         description="controllers that propose, lowest priority first",
     )
     guards: tuple[Guard, ...] = Field(

@@ -17,6 +17,8 @@ from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.plant import Limits, Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
+from twin.devices.entry import AtInverter, InverterEntry
+from twin.devices.ev import EvEntry
 from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
@@ -99,8 +101,21 @@ class Scenario(Part):
         for i, island in enumerate(self.islands):
             for where, message in limits_hold(island, self.frequency.nominal_hz):
                 yield ("islands", i, *where), message
+        yield from self._inverters()
         if self.planner is not None and self.market is None:
             yield ("planner",), "a planner needs prices: add market"
+
+    def _inverters(self) -> Iterator[tuple[Where, str]]:
+        """Whoever shares an inverter finds one."""
+        have = [e.id for e in self.fleet if isinstance(e, InverterEntry) and not isinstance(e.at, AtInverter)]
+        for i, entry in enumerate(self.fleet):
+            if not isinstance(entry.at, AtInverter):
+                continue
+            host, where = entry.at.inverter_of, ("fleet", i, "at", "inverter_of")
+            if not isinstance(entry, InverterEntry) or isinstance(entry, EvEntry):
+                yield where, f"{entry.kind} has no place behind an inverter"
+            elif host not in have:
+                yield where, f"no entry {host!r} with an inverter of its own{did_you_mean(host, have)}"
 
     @property
     def hash(self) -> str:

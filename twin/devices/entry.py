@@ -57,16 +57,31 @@ class AtSample(Part):
     )
 
 
+class AtInverter(Part):
+    """Behind the inverters of another entry's resources, one for one: they share its nameplate and its functions."""
+
+    inverter_of: Name = Field(description="id of the entry that has the inverters (a PV, say)")
+
+
 def _at_shape(value: object) -> str:
+    if isinstance(value, AtInverter) or (isinstance(value, dict) and "inverter_of" in value):
+        return "an inverter"
     if isinstance(value, AtSample) or (isinstance(value, dict) and not {"sample", "of"}.isdisjoint(value)):
         return "a sample"
     return by_shape(value)
 
 
 At = Annotated[
-    Annotated[PlaceName, Tag("text")] | Annotated[AtBuses, Tag("mapping")] | Annotated[AtSample, Tag("a sample")],
+    Annotated[PlaceName, Tag("text")]
+    | Annotated[AtBuses, Tag("mapping")]
+    | Annotated[AtSample, Tag("a sample")]
+    | Annotated[AtInverter, Tag("an inverter")],
     Discriminator(_at_shape),
 ]
+
+
+PhaseChoice = Literal["all", "a", "b", "c", "spread"]
+PHASES = ("all", "a", "b", "c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +195,10 @@ class Entry(Part):
 
     kind: str
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
-    at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, or {sample: n, of: ...}")
+    at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, {sample: n, of: ...} or {inverter_of: entry}")
+    phase: PhaseChoice = Field(
+        "all", description="phase that each is connected to: all, a, b, c, or spread over the three in turn"
+    )
     p_mw: MwRating | None = Field(None, description="rated power of each, a magnitude [MW]; default: the network element's own")
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
     connection_mva: MvaRating | None = Field(None, description="what each connection may carry [MVA]; default: not limited")
@@ -213,6 +231,12 @@ class Entry(Part):
         """Turn the entry into columns, one row a place."""
         raise NotImplementedError
 
+    def phases(self, m: int) -> IntArray:
+        """(m,) index into PHASES of each of the entry's m resources."""
+        if self.phase == "spread":
+            return 1 + np.arange(m) % 3
+        return np.full(m, PHASES.index(self.phase))
+
 
 class InverterEntry(Functions, Entry):
     """What everything behind an inverter shares: a nameplate, functions of its own, and being controllable."""
@@ -225,6 +249,8 @@ class InverterEntry(Functions, Entry):
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The nameplate holds the active power."""
         yield from super().contradictions()
+        if isinstance(self.at, AtInverter) and {"s_mva", *Functions.model_fields} & self.model_fields_set:
+            yield ("at",), f"the inverter is that of {self.at.inverter_of}: s_mva and its functions stand there"
         if self.s_mva is not None and self.p_mw is not None and self.s_mva < self.p_mw:
             yield ("s_mva",), f"s_mva is below p_mw ({self.p_mw:g}): the inverter could never deliver its rating"
 
@@ -238,6 +264,8 @@ class InverterEntry(Functions, Entry):
         if self.ramp_mw_per_s is not None:
             columns.ramp_mw_per_s = np.full(places.m, self.ramp_mw_per_s)
         self.fill(columns.settings, places.nominal_hz)
+        if isinstance(self.at, AtInverter):
+            columns.s_mva = np.zeros(places.m)
         return columns
 
     def _nameplate(self, places: Places, rating: FloatArray) -> FloatArray:
