@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from twin.series import ProfileTable
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray, Int32Array
+
+if TYPE_CHECKING:
+    from twin.lines import Disturbances
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class FleetSpec:
         sign: (n,) +1 where the rating is generation, -1 where it is consumption.
         own: by kind, the parameters that only that kind's model knows, in the order of its devices; tables of events
             (any length, "device" numbers the devices of the kind) stand beside them.
+        disturbed: channels and faults between the devices and us; None: what is asked is held at once.
     """
 
     fleet: Fleet
@@ -44,6 +48,7 @@ class FleetSpec:
     profiles: ProfileTable
     sign: FloatArray = field(default_factory=lambda: np.zeros(0))
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
+    disturbed: Disturbances | None = None
 
     def __post_init__(self) -> None:
         """Where no sign is given, loads consume and everything else generates."""

@@ -179,6 +179,26 @@ def _when(value: str) -> str:
 When = Annotated[str, Strict(), AfterValidator(_when)]
 
 
+def daily(text: str) -> bool:
+    """Whether a `When` is a time of every day."""
+    return len(text) <= 8
+
+
+def windows(at: str, until: str | None, time: Time) -> list[tuple[int, int]]:
+    """Where [at, until) meets the scenario's time, [(from_ns, until_ns)], UTC; without ``until`` to the end of the scenario."""
+    if not daily(at):
+        begin, end = (
+            to_ns(datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(time.zone))) if t else time.end_ns for t in (at, until)
+        )
+        found = [(begin, end)]
+    else:
+        margin = 48 * 3600 * NS_PER_S
+        begins = clock_times_ns(at, time.start_ns - (margin if until else 0), time.end_ns, time.zone)
+        ends = clock_times_ns(until, time.start_ns - margin, time.end_ns + margin, time.zone) if until else [time.end_ns]
+        found = [(int(b), int(ends[np.searchsorted(ends, b, side="right")])) for b in begins]
+    return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]
+
+
 class ScheduledOrder(Part):
     """An order that reaches us at a known time: every day, or once."""
 
@@ -194,23 +214,11 @@ class ScheduledOrder(Part):
         """Something is asked, for some time."""
         if self.p_mw is None and self.limit_mw is None and self.q_mvar is None:
             yield (), "asks for nothing: give p_mw, limit_mw or q_mvar"
-        if self._daily(self.at) != self._daily(self.until):
+        if daily(self.at) != daily(self.until):
             yield ("until",), "at and until must both be a time of day or both a date and time"
-        elif self.at == self.until or (not self._daily(self.at) and self.until < self.at):
+        elif self.at == self.until or (not daily(self.at) and self.until < self.at):
             yield ("until",), "the order ends before it begins"
-
-    @staticmethod
-    def _daily(text: str) -> bool:
-        return len(text) <= 8
 
     def windows(self, time: Time) -> list[tuple[int, int]]:
         """When it holds inside the scenario, [(from_ns, until_ns)], UTC."""
-        if not self._daily(self.at):
-            begins, ends = (datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(time.zone)) for t in (self.at, self.until))
-            found = [(to_ns(begins), to_ns(ends))]
-        else:
-            margin = 48 * 3600 * NS_PER_S
-            begin = clock_times_ns(self.at, time.start_ns - margin, time.end_ns, time.zone)
-            end = clock_times_ns(self.until, time.start_ns - margin, time.end_ns + margin, time.zone)
-            found = [(int(b), int(end[np.searchsorted(end, b, side="right")])) for b in begin]
-        return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]
+        return windows(self.at, self.until, time)

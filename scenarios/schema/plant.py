@@ -1,4 +1,4 @@
-"""What lies between the network's truth and the controllers: sensors, frequency, limits."""
+"""What lies between the network's truth and the controllers: frequency, limits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,10 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag
 
 from scenarios.schema.series import read_csv
-from vpp.fields import FileRef, Fraction, Hertz, Number, Part, Pu, Ratio, Seconds, Where, by_shape
+from vpp.fields import FileRef, Hertz, Number, Part, Pu, Ratio, Where, by_shape
 from vpp.kernel.signals import FloatArray
 
 Pairs = tuple[tuple[Number, Hertz], ...]
-
-
-class Sensors(Part):
-    """How measurements differ from the truth; the default is a perfect sensor."""
-
-    p_error: Ratio = Field(0.0, description="standard deviation of power, of the resource's rating [1]")
-    v_error: Ratio = Field(0.0, description="standard deviation of voltage [pu]")
-    soc_error: Ratio = Field(0.0, description="standard deviation of the state of charge, absolute [1]")
-    delay_s: Seconds = Field(0.0, description="age of what is seen [s], rounded to whole steps")
-    loss: Fraction = Field(0.0, description="probability that a resource's telemetry is lost in a step [1]")
 
 
 class Frequency(Part):
