@@ -9,7 +9,7 @@ beginning of a block and what is still under way, from which the block is played
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -127,7 +127,7 @@ def play_outages(channel: Channel, length_s: float, random: np.random.Generator)
     return np.array(sorted(found), np.float64).reshape(-1, 2)
 
 
-def _fail(env: Any, channel: Channel, random: np.random.Generator, found: list[list[float]]) -> Iterator[Any]:
+def _fail(env: Any, channel: Channel, random: np.random.Generator, found: list[list[float]]) -> Generator[Any, Any, None]:
     while True:
         yield env.timeout(random.exponential(channel.mtbf_s))
         length = float(random.exponential(channel.mttr_s))
@@ -275,7 +275,7 @@ class _Line:
         self.waiting: list[int] = []
         self.bell = env.event()
 
-    def send(self, after_s: FloatArray, lost: BoolArray, done: FloatArray) -> Iterator[Any]:
+    def send(self, after_s: FloatArray, lost: BoolArray, done: FloatArray) -> Generator[Any, Any, None]:
         """Queue a message a step; what was left over from before counts as far as it is not sent yet."""
         wait = self.env.timeout
         for number, gap in enumerate(np.diff(after_s, prepend=0.0).tolist()):
@@ -289,7 +289,7 @@ class _Line:
             if not self.bell.triggered:
                 self.bell.succeed()
 
-    def serve(self, done: FloatArray) -> Iterator[Any]:
+    def serve(self, done: FloatArray) -> Generator[Any, Any, None]:
         """Send what waits, one message at a time."""
         if self.busy_s > 0.0:
             yield self.env.timeout(self.busy_s)

@@ -39,28 +39,32 @@ class Expected:
         signal: where the fault shows.
         rule: what is looked for there.
         says: kinds of events, any of which is right; () where nobody can know.
-        within_s: how soon after the fault begins, or after it first shows where that is later.
+        within_s: how soon after the fault begins, where something shows at all.
+        steps: or so many steps, where that is longer.
     """
 
     signal: str
     rule: str
     says: tuple[str, ...]
     within_s: float
+    steps: int = 3
 
 
 _OFF = ("deviation", "not-responding", "wrong-sign", "swapped")
 EXPECTED: Final[Mapping[str, Expected]] = {
     "trip": Expected("p_mw", "nothing delivered though power is asked or available", ("not-responding", "deviation"), 1800.0),
     "derating": Expected("p_mw", "less delivered than is asked or available", ("deviation", "not-responding"), 1800.0),
-    "stuck_setpoint": Expected("p_mw, read-back", "the device holds what was asked long ago", ("stuck-setpoint", *_OFF), 3600.0),
+    "stuck_setpoint": Expected("read-back", "the device holds what was asked long ago", ("stuck-setpoint", *_OFF), 3600.0, 6),
     "wrong_sign": Expected("p_mw", "the mirror image of what is asked", _OFF, 1800.0),
     "wrong_meter_sign": Expected("p_mw", "the mirror image of what is expected", ("residual", *_OFF), 1800.0),
-    "drifting_sensor": Expected("the quantity", "parts from the setpoint, the energy, neighbours or the PCC", ("implausible", "residual", *_OFF), 14400.0),
-    "frozen_sensor": Expected("p_mw, q_mvar, vm_pu", "nothing moves while the others do", ("frozen", "implausible", *_OFF), 10800.0),
-    "lost_link": Expected("quality, source time", "no message", ("silent",), 1800.0),
-    "reboot": Expected("quality, source time", "no message for the time of the boot", ("silent",), 1800.0),
-    "meter_swap": Expected("p_mw", "each meter shows what is expected of the other", ("swapped", *_OFF), 3600.0),
-}  # fmt: skip
+    "drifting_sensor": Expected(
+        "the quantity", "parts from setpoint, energy, neighbours or PCC", ("implausible", "residual", *_OFF), 14400.0, 16
+    ),
+    "frozen_sensor": Expected("all", "nothing moves though the others do", ("frozen", "implausible", *_OFF), 10800.0, 12),
+    "lost_link": Expected("quality, source time", "no message", ("silent",), 1800.0, 4),
+    "reboot": Expected("quality, source time", "no message for the time of the boot", ("silent",), 1800.0, 4),
+    "meter_swap": Expected("p_mw", "each meter shows what is expected of the other", ("swapped", *_OFF), 3600.0, 6),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class FaultTable:
         if span != self._now[0]:
             by: dict[int, list[tuple[IntArray, FloatArray, IntArray]]] = {}
             for j in np.flatnonzero((self._begin <= k) & (k < self._end)):
-                fault = self.faults[j]
+                fault = self.faults[int(j)]
                 kind, m = KINDS.index(fault.kind), len(fault.resource)
                 other = fault.resource.reshape(-1, 2)[:, ::-1].ravel() if kind == SWAP else np.full(m, fault.quantity)
                 # Drift needs the step at which it began; everything else its value.
@@ -244,6 +248,14 @@ class FaultTable:
             for row in _MEASURED:
                 block[row, i] = np.where(np.isnan(block[row, i]), np.nan, before[row, i])
 
+    def within_s(self, fault: Fault) -> float:
+        """How soon a fault should be noticed."""
+        return (
+            fault.detection.within_s
+            if fault.expected
+            else max(fault.detection.within_s, fault.detection.steps * self.dt_ns / 1e9)
+        )
+
     def events(self, ids: Sequence[str]) -> dict[int, list[Event]]:
         """What the record says of each fault when it begins and ends, by step."""
         told: dict[int, list[Event]] = {}
@@ -263,7 +275,7 @@ class FaultTable:
                 "begin_ns": self.start_ns + int(self._begin[number]) * self.dt_ns,
                 "end_ns": self.start_ns + int(self._end[number]) * self.dt_ns, "value": f.value,
                 "signal": f.detection.signal, "rule": f.detection.rule, "says": list(f.detection.says),
-                "within_s": f.detection.within_s,
+                "within_s": self.within_s(f),
             }
             for number, f in enumerate(self.faults)
         ]  # fmt: skip
@@ -302,15 +314,15 @@ def verdicts(table: FaultTable, ids: Sequence[str], events: Iterable[Event]) -> 
     found = []
     for number, fault in enumerate(table.faults):
         names, wanted = {ids[i] for i in fault.resource} | {"pcc"}, fault.detection
-        begin = table.start_ns + int(table._begin[number]) * table.dt_ns
-        end = max(begin + round(wanted.within_s * 1e9), fault.end_ns)
+        begin, within_s = table.start_ns + int(table._begin[number]) * table.dt_ns, table.within_s(fault)
+        end = max(begin + round(within_s * 1e9), fault.end_ns)
         said = [
             event for event in heard
             if event.kind in wanted.says and begin <= event.time_ns <= end
             and (event.subject in names and (event.subject != "pcc" or event.kind == "residual"))
         ]  # fmt: skip
         after = (said[0].time_ns - begin) / 1e9 if said else float("nan")
-        in_time = after <= wanted.within_s if wanted.says else True
+        in_time = after <= within_s if wanted.says else True
         found.append(Verdict(number, fault.kind, after, said[0].kind if said else "", in_time))
     return found
 

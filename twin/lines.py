@@ -178,10 +178,10 @@ class Uplink:
         out = np.empty_like(block), np.empty_like(quality), np.empty_like(time_ns)
         before = self._shown or _nothing(message)
         stale = (plan.column("stale_s") * 1e9 / plan.dt_ns)[of]
-        _hold(before[0], before[1], before[2], slot[:n], k, stale[:n], self._arrived[:n], *out)
+        _hold(before[0], before[1], before[2], slot[:n], k, stale[:n], self._arrived[:n], out[0], out[1], out[2])
         for m in np.unique(slot[:n][slot[:n] >= 0]).tolist():
             old = self._ring[m % deep] or _nothing(message)
-            _show(*old, slot[:n], m, *out)
+            _show(old[0], old[1], old[2], slot[:n], m, out[0], out[1], out[2])
         self._arrived[slot >= 0] = k
         self._shown, self._shown_points = out, self._of_points(int(slot[n]), k, float(stale[n]), points)
         return out, self._shown_points

@@ -107,8 +107,29 @@ class PccGuard(Part):
             yield (), "give import_mw, export_mw or both"
 
 
+class Performance(Part):
+    """Guard that narrows nothing: says who does not do as asked, is not heard, or shows what cannot be true."""
+
+    use: Literal["performance"]
+    tolerance: Ratio = Field(0.05, description="of active power, of the resource's rating [1]")
+    v_tolerance_pu: Ratio = Field(0.02, description="between a voltage and the others at its node [pu]")
+    soc_tolerance: Ratio = Field(0.05, description="between a battery's charge and its energy [1]")
+    pcc_tolerance: Ratio | None = Field(
+        0.15, description="of the exchange less the sum of all resources [1]; null: not looked at"
+    )
+    settle_s: Seconds = Field(60.0, description="for so long a resource may follow late [s]")
+    deviation_s: Seconds = Field(300.0, description="a deviation is said after this time, and two ticks [s]")
+    stuck_s: Seconds = Field(300.0, description="a setpoint that is not adopted likewise [s]")
+    silent_s: Seconds = Field(180.0, description="silence is said after this time, and three ticks [s]")
+    frozen_s: Seconds = Field(1800.0, description="a meter that stands still is said after this time, and four ticks [s]")
+    clear_s: Seconds = Field(300.0, description="a finding has ended when it is gone for this time, and two ticks [s]")
+    moved_pu: Ratio = Field(0.004, description="movement of the voltages elsewhere while a meter stands still [pu]")
+    vm_high_pu: Pu = Field(1.05, description="above this voltage a resource's own curve may take power back [pu]")
+    f_band_hz: Ratio = Field(0.2, description="further from 50 or 60 Hz a resource may follow the frequency [Hz]")
+
+
 Proposer = Annotated[FollowSchedule | FollowOrders, Field(discriminator="use")]
-Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard, Field(discriminator="use")]
+Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | Performance, Field(discriminator="use")]
 
 
 class Control(Part):

@@ -10,7 +10,7 @@ from vpp.fields import Fraction, Ratio, Seconds
 
 
 class Sensors(Meter):
-    """How measurements differ from the truth; the default is a perfect sensor. A fleet entry's ``sensor`` replaces single keys."""
+    """How measurements differ from the truth, by default not at all. A fleet entry's ``sensor`` replaces single keys."""
 
     p_error: Ratio = Field(0.0, description="standard deviation of power, of the resource's rating [1]")
     v_error: Ratio = Field(0.0, description="standard deviation of voltage [pu]")
