@@ -137,7 +137,7 @@ class PerformanceGuard:
             self._band, self._raised[OFF], expected, shape, bad[OFF],
         )  # fmt: skip
         kernels.read_back(
-            fleet.control, seen.applied.block, fleet.p_max_mw, self._rating, tick, limits[0], self._asked, bad[STUCK]
+            fleet.control, seen.applied.block, fleet.p_max_mw, self._rating, tick, limits[0], quality, self._asked, bad[STUCK]
         )
         kernels.silence(quality, t.block[_T_P], bad[SILENT])
         kernels.stand_still(t.block, quality, t.time_ns[_T_VM], dt_s, self.moved_pu, self._shown, self._shown_ns, bad[FROZEN])

@@ -101,10 +101,12 @@ def follow(
 @njit(cache=True)
 def read_back(
     control: IntArray, applied: FloatArray, p_max: FloatArray, rating: FloatArray, tick: int, tolerance: float,
-    asked: FloatArray, bad: SignArray,
+    quality: ByteArray, asked: FloatArray, bad: SignArray,
 ) -> None:  # fmt: skip
-    """Hold the setpoint that a device says it holds against those of the last ticks."""
+    """Hold the setpoint that a device says it holds against those of the last ticks; a silent one can hold none of them."""
     for i in range(control.size):
+        if quality[i] & (q.STALE | q.COMM_LOST):
+            continue
         held = _held(control[i], applied[_S_P, i], applied[_S_LIMIT, i], applied[_S_MODE, i], p_max[i])
         least, most = math.inf, -math.inf
         for back in range(min(HELD, tick + 1)):

@@ -65,9 +65,9 @@ class Meter(Part):
         a, b, c, d = (own(key, value) for key, value in zip(resolution, base.resolution))
         w, x, y, z = (own(key, value) for key, value in zip(deadband, base.deadband))
         return SensorErrors(
-            p_error=own("p_error", base.p_error), v_error=own("v_error", base.v_error), soc_error=own("soc_error", base.soc_error),
-            delay_steps=delay_steps, loss=own("loss", base.loss), p_class=p_class,
-            q_class=own("q_class", p_class if self.p_class is not None else base.q_class), v_class=own("v_class", base.v_class),
+            p_error=own("p_error", base.p_error), v_error=own("v_error", base.v_error),
+            soc_error=own("soc_error", base.soc_error), delay_steps=delay_steps, loss=own("loss", base.loss), p_class=p_class,
+            q_class=own("q_class", base.q_class if self.p_class is None else p_class), v_class=own("v_class", base.v_class),
             resolution=(a, b, c, d), deadband=(w, x, y, z), interval_s=own("interval_s", base.interval_s),
             mean=base.mean if self.sample is None else self.sample == "mean",
             clock_offset_s=own("clock_offset_s", base.clock_offset_s),
