@@ -134,7 +134,12 @@ class Receiver:
 
 @dataclass(slots=True)
 class Uplink:
-    """Telemetry on its way to us."""
+    """Telemetry on its way to us.
+
+    Attributes:
+        plan: the channels.
+        slot: (n + 1,) whose message was taken in the last step: its number, -1 where nothing newer came.
+    """
 
     plan: Channels
     _traffic: Traffic = field(init=False)
@@ -145,6 +150,7 @@ class Uplink:
     _shown_points: GridPoints | None = None
     _got: IntArray = field(init=False)
     _arrived: IntArray = field(init=False)
+    slot: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing on the way."""
@@ -153,8 +159,14 @@ class Uplink:
         deep = 1 + max((c.depth(plan.dt_s) for c in plan.channels if c.up), default=0)
         self._ring, self._points = [None] * deep, [None] * deep
         self._got, self._arrived = np.full(n + 1, -1, np.int64), np.full(n + 1, -1, np.int64)
+        self.slot = np.zeros(n + 1, np.int64)
         alone = any(c.per_resource and c.loss > 0.0 and c.up for c in plan.channels)
         self._loss = _seeded(plan, UP) if alone else None
+
+    @property
+    def deep(self) -> int:
+        """Messages that are kept because they may be under way."""
+        return len(self._ring)
 
     def carry(self, k: int, message: Message, points: GridPoints) -> tuple[Message, GridPoints]:
         """Send the message of step ``k``, and give what has arrived by then. The network's meters are the last column.
@@ -169,7 +181,7 @@ class Uplink:
         lost = _NONE
         if self._loss is not None:
             lost = self._loss.random(n + 1, np.float32) < (plan.column("per_resource") * plan.column("loss"))[of]
-        slot = np.empty(n + 1, np.int64)
+        slot = self.slot = np.empty(n + 1, np.int64)
         late = _which(self._traffic.newest(k), of, k, deep, lost, _NONE, self._got, slot)
         if late == 0:  # everything is there
             self._arrived[:] = k
@@ -214,6 +226,47 @@ class Uplink:
         self._got[:], self._arrived[:] = state["got"], state["arrived"]
         if self._loss is not None:
             self._loss.bit_generator.state = state["loss"]
+
+
+@dataclass(slots=True)
+class ReadBack:
+    """What the devices say that they hold, on the same way as their telemetry: what does not come stays as it was.
+
+    Attributes:
+        deep: steps for which a message may be under way, at least 1.
+    """
+
+    deep: int
+    _ring: list[FloatArray | None] = field(init=False)
+    _shown: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with nothing on the way."""
+        self._ring = [None] * self.deep
+
+    def carry(self, k: int, block: FloatArray, slot: IntArray | None, silent: BoolArray | None) -> FloatArray:
+        """Give what is known in step ``k``; ``slot`` as of `Uplink`, None: everything is there. Blocks are never changed."""
+        self._ring[k % self.deep] = block
+        if (slot is None or np.all(slot == k)) and silent is None:
+            self._shown = block
+            return block
+        out = Setpoints.neutral(block.shape[1]).block if self._shown is None else self._shown.copy()
+        taken = np.full(block.shape[1], k) if slot is None else slot[: block.shape[1]]
+        taken = taken if silent is None else np.where(silent, -1, taken)
+        for m in np.unique(taken[taken >= 0]).tolist():
+            old = self._ring[m % self.deep]
+            if old is not None:
+                _pick(old, taken, m, out)
+        self._shown = out
+        return out
+
+    def state(self) -> dict[str, Any]:
+        """What is on its way and what was shown."""
+        return {"ring": list(self._ring), "shown": self._shown}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a remembered state."""
+        self._ring, self._shown = list(state["ring"]), state["shown"]
 
 
 def _nothing(like: Message) -> Message:
@@ -302,6 +355,14 @@ def _hold(
 
 
 @njit(cache=True, nogil=True)
+def _pick(old: FloatArray, slot: IntArray, m: int, block: FloatArray) -> None:
+    for r in range(block.shape[0]):
+        for i in range(slot.size):
+            if slot[i] == m:
+                block[r, i] = old[r, i]
+
+
+@njit(cache=True, nogil=True)
 def _show(
     old: FloatArray, old_quality: ByteArray, old_time: IntArray, slot: IntArray, m: int, block: FloatArray, quality: ByteArray,
     time_ns: IntArray,
@@ -314,7 +375,4 @@ def _show(
         for i in range(slot.size):
             if slot[i] == m:
                 time_ns[r, i] = old_time[r, i]
-    for r in range(block.shape[0]):
-        for i in range(slot.size):
-            if slot[i] == m:
-                block[r, i] = old[r, i]
+    _pick(old, slot, m, block)

@@ -84,7 +84,7 @@ class GridModel:
         exchange = -complex(into) * coupling.network.sn_mva
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, f_hz, exchange)
         result = GridResult(solved, coupling.vm_of_bus(), loading, losses, exchange, f_hz)
-        return result, Observation(telemetry, points, applied)
+        return result, Observation(telemetry, points, self.sensors.read_back(now_ns, applied))
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

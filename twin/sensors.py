@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from twin.faults import FaultTable
-from twin.lines import Disturbances, Message, Uplink
+from twin.lines import Disturbances, Message, ReadBack, Uplink
 from twin.meters import GAIN_OF_CLASS, MeterMemory, Meters, SensorErrors, measure, plain_measure, send
 from twin.noise import Noise
 from vpp.kernel import quality as q
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import GridPoints, PointLayout
+from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
@@ -130,6 +131,7 @@ class Sensors:
     _memory: MeterMemory | None = field(init=False)
     _of_points: PointMeters = field(init=False)
     _uplink: Uplink | None = field(init=False)
+    _back: ReadBack | None = field(init=False)
     _before: FloatArray | None = None
     _start_ns: int = 0
     _noisy: bool = field(init=False)
@@ -150,6 +152,7 @@ class Sensors:
         self._memory = None if self.meters.plain else MeterMemory.empty(n, times)
         channels = None if self.disturbed is None else self.disturbed.channels
         self._uplink = None if channels is None else Uplink(channels)
+        self._back = None if self.disturbed is None else ReadBack(1 if self._uplink is None else self._uplink.deep)
         self._noisy = self.meters.noisy or point_errors.p_error > 0.0
 
     def observe(
@@ -185,6 +188,15 @@ class Sensors:
             message, points = self._uplink.carry(k, message, points)
         block, quality, heard = message
         return Telemetry(block, np.broadcast_to(quality, block.shape), np.broadcast_to(heard, block.shape)), points
+
+    def read_back(self, now_ns: int, applied: Setpoints) -> Setpoints:
+        """What the devices say that they hold, as it reaches us; comes after `observe` of the same step."""
+        if self.disturbed is None or self._back is None:
+            return applied
+        k = (now_ns - self.disturbed.start_ns) // self.disturbed.dt_ns
+        silent = None if self.disturbed.faults is None else self.disturbed.faults.silent(k)
+        slot = None if self._uplink is None else self._uplink.slot
+        return Setpoints(self._back.carry(k, applied.block, slot, silent))
 
     def _lost(self, k: int, faults: FaultTable | None) -> BoolArray:
         """Whose message is lost: by chance, or because its device is silent; empty for nobody."""
@@ -226,6 +238,7 @@ class Sensors:
             "heard_ns": self._heard_ns.copy(), "memory": None if self._memory is None else self._memory.state(),
             "points": self._of_points.state(), "before": None if self._before is None else self._before.copy(),
             "start_ns": self._start_ns, "uplink": None if self._uplink is None else self._uplink.state(),
+            "back": None if self._back is None else self._back.state(),
             "drawn": {name: getattr(self.meters, name).copy() for name in ("gain", "offset", "clock_ns", "clock_ppm")},
             "point_gain": self._of_points.gain.copy(),
         }  # fmt: skip
@@ -246,3 +259,5 @@ class Sensors:
         self._start_ns = state["start_ns"]
         if self._uplink is not None:
             self._uplink.restore(state["uplink"])
+        if self._back is not None:
+            self._back.restore(state["back"])
