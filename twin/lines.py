@@ -90,7 +90,7 @@ class Receiver:
         if deep > 1:
             self._ring[k % deep] = sent
         newest, of, lease = np.array([k]), np.zeros(n, np.int32), np.zeros(1)
-        safe = np.zeros(1)
+        safe = np.ones(1)
         if self._traffic is not None and channels is not None:
             newest, of, lease, safe = self._traffic.newest(k), channels.of, channels.column("lease_s"), channels.column("safe")
         lost = _NONE
