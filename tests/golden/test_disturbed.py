@@ -49,7 +49,8 @@ EVERYTHING = "record=[asked, delivered, soc, voltage, loading, cause, telemetry,
 # Which finding is the right one, and not only one of those that would do.
 RIGHT = {
     "trip": "not-responding", "derating": "deviation", "stuck_setpoint": "stuck-setpoint", "wrong_sign": "wrong-sign",
-    "wrong_meter_sign": "wrong-sign", "frozen_sensor": "frozen", "lost_link": "silent", "reboot": "silent", "meter_swap": "swapped",
+    "wrong_meter_sign": "wrong-sign", "frozen_sensor": "frozen", "lost_link": "silent", "reboot": "silent",
+    "meter_swap": "swapped",
 }  # fmt: skip
 DRIFTS = {"p_mw": "deviation", "vm_pu": "implausible", "soc": "implausible"}
 BAD_DAY = sorted(plan_of(load("bad-day").faults).scripted, key=lambda fault: fault.at)  # as they begin
