@@ -67,6 +67,8 @@ class Receiver:
     _got: IntArray = field(init=False)
     _ends_ns: FloatArray = field(init=False)
     _sent: FloatArray = field(init=False)
+    _alone: Int32Array = field(init=False)
+    _lease_s: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing commanded and nothing on the way."""
@@ -77,6 +79,8 @@ class Receiver:
         deep = 1 if channels is None else 1 + max((c.depth(channels.dt_s) for c in channels.channels if c.down), default=0)
         self._ring = np.repeat(self.applied.block[None], deep, axis=0) if deep > 1 else np.zeros((1, len(Setpoints.signals), 0))
         self._got, self._ends_ns = np.full(n, -1, np.int64), np.zeros(n)
+        self._alone = np.zeros(n, np.int32)
+        self._lease_s = np.zeros(1) if channels is None else channels.column("lease_s")
         alone = channels is not None and any(c.per_resource and c.loss > 0.0 and c.down for c in channels.channels)
         self._loss = _seeded(channels, DOWN) if alone and channels is not None else None
 
@@ -85,28 +89,30 @@ class Receiver:
         sent = self._sent if asked is None else asked.block
         self._sent = sent
         plan, n, deep = self.plan, self.fleet.n, len(self._ring)
-        now_ns = plan.start_ns + k * plan.dt_ns
         channels, faults = plan.channels, plan.faults
         if deep > 1:
             self._ring[k % deep] = sent
-        newest, of, lease = np.array([k]), np.zeros(n, np.int32), np.zeros(1)
-        safe = np.ones(1)
+        newest, of, lease, safe = np.array([k]), self._alone, np.zeros(1), np.ones(1)
         if self._traffic is not None and channels is not None:
-            newest, of, lease, safe = self._traffic.newest(k), channels.of, channels.column("lease_s"), channels.column("safe")
+            newest, of, lease, safe = self._traffic.newest(k), channels.of, self._lease_s, channels.column("safe")
         lost = _NONE
         if self._loss is not None and channels is not None:
             alone = channels.column("per_resource") * channels.column("loss")
             lost = self._loss.random(n, np.float32) < alone[of]
         deaf, stuck = (None, None) if faults is None else (faults.deaf(k), faults.stuck(k))
-        block = self.applied.block.copy()
         slot = np.empty(n, np.int64)
-        _which(newest, of, k, deep, lost, _NONE if deaf is None else deaf, self._got, slot)
-        _take(slot, k, sent, self._ring, block)
-        _leases(
-            slot, of, lease, safe, _NONE if stuck is None else stuck, now_ns, plan.start_ns, plan.dt_ns, self.fleet.control,
-            self.fleet.p_safe_mw, self.fleet.p_max_mw, self._ends_ns, block,
-        )  # fmt: skip
+        late = _which(newest, of, k, deep, lost, _NONE if deaf is None else deaf, self._got, slot)
+        leased = bool(lease.any() or self._ends_ns.any() or sent[_S_VALID].any())
+        block = sent if late == 0 and not leased else np.empty_like(sent)
+        if block is not sent:
+            gather(slot, self._ring if deep > 1 else sent[None], self.applied.block, block)
+        if leased:
+            _leases(
+                slot, of, lease, safe, _NONE if stuck is None else stuck, plan.start_ns + k * plan.dt_ns, plan.start_ns,
+                plan.dt_ns, self.fleet.control, self.fleet.p_safe_mw, self.fleet.p_max_mw, self._ends_ns, block,
+            )  # fmt: skip
         if faults is not None and (booting := faults.booting(k)).size:
+            block = block.copy() if block is sent else block
             block[:, booting] = Setpoints.neutral(1).block
             self._ends_ns[booting] = 0.0
         self.applied = Setpoints(block)
@@ -139,63 +145,81 @@ class Uplink:
     Attributes:
         plan: the channels.
         slot: (n + 1,) whose message was taken in the last step: its number, -1 where nothing newer came.
+        late: how many of these are not of the last step itself.
     """
 
     plan: Channels
     _traffic: Traffic = field(init=False)
     _loss: np.random.Generator | None = field(init=False)
-    _ring: list[Message | None] = field(init=False)
+    _block: FloatArray = field(init=False)
+    _quality: ByteArray = field(init=False)
+    _time_ns: IntArray = field(init=False)
     _points: list[GridPoints | None] = field(init=False)
     _shown: Message | None = None
     _shown_points: GridPoints | None = None
     _got: IntArray = field(init=False)
     _arrived: IntArray = field(init=False)
+    _of: Int32Array = field(init=False)
+    _stale: FloatArray = field(init=False)
+    _alone: FloatArray = field(init=False)
     slot: IntArray = field(init=False)
+    late: int = 0
 
     def __post_init__(self) -> None:
         """Begin with nothing on the way."""
         plan, n = self.plan, len(self.plan.of)
         self._traffic = Traffic(plan, UP)
         deep = 1 + max((c.depth(plan.dt_s) for c in plan.channels if c.up), default=0)
-        self._ring, self._points = [None] * deep, [None] * deep
+        self._points = [None] * deep
+        self._block, self._quality, self._time_ns = (
+            np.zeros((deep, 0, n)),
+            np.zeros((deep, n), np.uint8),
+            np.zeros((deep, 0, n), np.int64),
+        )
         self._got, self._arrived = np.full(n + 1, -1, np.int64), np.full(n + 1, -1, np.int64)
         self.slot = np.zeros(n + 1, np.int64)
+        self._of = np.append(plan.of, np.int32(plan.points))
+        self._stale = (plan.column("stale_s") * 1e9 / plan.dt_ns)[self._of]
+        self._alone = plan.column("per_resource") * plan.column("loss")
         alone = any(c.per_resource and c.loss > 0.0 and c.up for c in plan.channels)
         self._loss = _seeded(plan, UP) if alone else None
 
     @property
     def deep(self) -> int:
         """Messages that are kept because they may be under way."""
-        return len(self._ring)
+        return len(self._points)
 
     def carry(self, k: int, message: Message, points: GridPoints) -> tuple[Message, GridPoints]:
         """Send the message of step ``k``, and give what has arrived by then. The network's meters are the last column.
 
-        A message is never changed once it is made, so what is on its way is kept without copying it.
+        A message is never changed once it is made.
         """
-        plan, deep = self.plan, len(self._ring)
+        deep = self.deep
         block, quality, time_ns = message
         n = block.shape[1]
-        self._ring[k % deep], self._points[k % deep] = message, points
-        of = np.append(plan.of, np.int32(plan.points))
+        self._points[k % deep] = points
+        if deep > 1:
+            if not self._block.size:  # how many rows there are is known from the first message
+                self._block, self._time_ns = np.full((deep, *block.shape), np.nan), np.zeros((deep, *time_ns.shape), np.int64)
+            self._block[k % deep], self._quality[k % deep], self._time_ns[k % deep] = block, quality, time_ns
         lost = _NONE
         if self._loss is not None:
-            lost = self._loss.random(n + 1, np.float32) < (plan.column("per_resource") * plan.column("loss"))[of]
+            lost = self._loss.random(n + 1, np.float32) < self._alone[self._of]
         slot = self.slot = np.empty(n + 1, np.int64)
-        late = _which(self._traffic.newest(k), of, k, deep, lost, _NONE, self._got, slot)
+        late = self.late = _which(self._traffic.newest(k), self._of, k, deep, lost, _NONE, self._got, slot)
         if late == 0:  # everything is there
             self._arrived[:] = k
             self._shown, self._shown_points = message, points
             return message, points
-        out = np.empty_like(block), np.empty_like(quality), np.empty_like(time_ns)
+        rings = (self._block, self._quality, self._time_ns) if deep > 1 else (block[None], quality[None], time_ns[None])
         before = self._shown or _nothing(message)
-        stale = (plan.column("stale_s") * 1e9 / plan.dt_ns)[of]
-        _hold(before[0], before[1], before[2], slot[:n], k, stale[:n], self._arrived[:n], out[0], out[1], out[2])
-        for m in np.unique(slot[:n][slot[:n] >= 0]).tolist():
-            old = self._ring[m % deep] or _nothing(message)
-            _show(old[0], old[1], old[2], slot[:n], m, out[0], out[1], out[2])
-        self._arrived[slot >= 0] = k
-        self._shown, self._shown_points = out, self._of_points(int(slot[n]), k, float(stale[n]), points)
+        out = np.empty_like(block), np.empty_like(quality), np.empty_like(time_ns)
+        gather(slot, rings[0], before[0], out[0])
+        gather(slot, rings[1][:, None], before[1][None], out[1][None])
+        gather(slot, rings[2], before[2], out[2])
+        _age(slot, k, self._stale, self._arrived, out[0], out[1])
+        stale = float(self._stale[n])
+        self._shown, self._shown_points = out, self._of_points(int(slot[n]), k, stale, points)
         return out, self._shown_points
 
     def _of_points(self, m: int, k: int, stale: float, points: GridPoints) -> GridPoints:
@@ -213,7 +237,8 @@ class Uplink:
     def state(self) -> dict[str, Any]:
         """Everything that the next message depends on; messages are never changed, so they need no copy."""
         return {
-            "traffic": self._traffic.state(), "ring": list(self._ring), "points": list(self._points), "shown": self._shown,
+            "traffic": self._traffic.state(), "block": self._block.copy(), "quality": self._quality.copy(),
+            "time_ns": self._time_ns.copy(), "points": list(self._points), "shown": self._shown,
             "shown_points": self._shown_points, "got": self._got.copy(), "arrived": self._arrived.copy(),
             "loss": None if self._loss is None else self._loss.bit_generator.state,
         }  # fmt: skip
@@ -221,7 +246,8 @@ class Uplink:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
         self._traffic.restore(state["traffic"])
-        self._ring, self._points = list(state["ring"]), list(state["points"])
+        self._block, self._quality = state["block"].copy(), state["quality"].copy()
+        self._time_ns, self._points = state["time_ns"].copy(), list(state["points"])
         self._shown, self._shown_points = state["shown"], state["shown_points"]
         self._got[:], self._arrived[:] = state["got"], state["arrived"]
         if self._loss is not None:
@@ -237,36 +263,37 @@ class ReadBack:
     """
 
     deep: int
-    _ring: list[FloatArray | None] = field(init=False)
+    _ring: FloatArray = field(init=False)
     _shown: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Begin with nothing on the way."""
-        self._ring = [None] * self.deep
+        self._ring = np.zeros((self.deep, 0, 0))
 
     def carry(self, k: int, block: FloatArray, slot: IntArray | None, silent: BoolArray | None) -> FloatArray:
         """Give what is known in step ``k``; ``slot`` as of `Uplink`, None: everything is there. Blocks are never changed."""
-        self._ring[k % self.deep] = block
-        if (slot is None or np.all(slot == k)) and silent is None:
+        if self.deep > 1:
+            if not self._ring.size:
+                self._ring = np.zeros((self.deep, *block.shape))
+            self._ring[k % self.deep] = block
+        if slot is None and silent is None:
             self._shown = block
             return block
-        out = Setpoints.neutral(block.shape[1]).block if self._shown is None else self._shown.copy()
+        before = Setpoints.neutral(block.shape[1]).block if self._shown is None else self._shown
         taken = np.full(block.shape[1], k) if slot is None else slot[: block.shape[1]]
         taken = taken if silent is None else np.where(silent, -1, taken)
-        for m in np.unique(taken[taken >= 0]).tolist():
-            old = self._ring[m % self.deep]
-            if old is not None:
-                _pick(old, taken, m, out)
+        out = np.empty_like(block)
+        gather(taken, self._ring if self.deep > 1 else block[None], before, out)
         self._shown = out
         return out
 
     def state(self) -> dict[str, Any]:
         """What is on its way and what was shown."""
-        return {"ring": list(self._ring), "shown": self._shown}
+        return {"ring": self._ring.copy(), "shown": self._shown}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
-        self._ring, self._shown = list(state["ring"]), state["shown"]
+        self._ring, self._shown = state["ring"].copy(), state["shown"]
 
 
 def _nothing(like: Message) -> Message:
@@ -297,16 +324,16 @@ def _which(
 
 
 @njit(cache=True, nogil=True)
-def _take(slot: IntArray, k: int, sent: FloatArray, ring: FloatArray, block: FloatArray) -> None:
-    """Adopt the setpoints that arrived, row by row."""
+def gather(slot: IntArray, ring: Any, before: Any, out: Any) -> None:
+    """Take each column from the message that is its newest, (deep, rows, n); from ``before`` where nothing newer came."""
     deep = ring.shape[0]
-    for r in range(block.shape[0]):
-        for i in range(slot.size):
-            m = slot[i]
-            if m == k:
-                block[r, i] = sent[r, i]
-            elif m >= 0:
-                block[r, i] = ring[m % deep, r, i]
+    place = np.empty(out.shape[1], np.int64)
+    for i in range(place.size):
+        place[i] = slot[i] % deep if slot[i] >= 0 else 0
+    for r in range(out.shape[0]):
+        for i in range(place.size):
+            new = ring[place[i], r, i]
+            out[r, i] = new if slot[i] >= 0 else before[r, i]
 
 
 @njit(cache=True, nogil=True)
@@ -335,44 +362,14 @@ def _leases(
 
 
 @njit(cache=True, nogil=True)
-def _hold(
-    before: FloatArray, quality_before: ByteArray, time_before: IntArray, slot: IntArray, k: int, stale: FloatArray,
-    arrived: IntArray, block: FloatArray, quality: ByteArray, time_ns: IntArray,
-) -> None:  # fmt: skip
-    """Show again what was shown: questionable and stale, and no value any more once it is too old."""
-    n = slot.size
-    time_ns[:] = time_before
-    for i in range(n):
-        worse = quality_before[i]
-        if not worse & q.INVALID:
-            worse |= q.QUESTIONABLE | q.STALE
-        if arrived[i] < 0 or k - arrived[i] > stale[i]:
-            worse = q.INVALID | q.COMM_LOST
-        quality[i] = worse
-    for r in range(block.shape[0]):
-        for i in range(n):
-            block[r, i] = np.nan if quality[i] & q.COMM_LOST and slot[i] < 0 else before[r, i]
-
-
-@njit(cache=True, nogil=True)
-def _pick(old: FloatArray, slot: IntArray, m: int, block: FloatArray) -> None:
-    for r in range(block.shape[0]):
-        for i in range(slot.size):
-            if slot[i] == m:
-                block[r, i] = old[r, i]
-
-
-@njit(cache=True, nogil=True)
-def _show(
-    old: FloatArray, old_quality: ByteArray, old_time: IntArray, slot: IntArray, m: int, block: FloatArray, quality: ByteArray,
-    time_ns: IntArray,
-) -> None:  # fmt: skip
-    """Show message ``m`` where it is the newest."""
+def _age(slot: IntArray, k: int, stale: FloatArray, arrived: IntArray, block: FloatArray, quality: ByteArray) -> None:
+    """Mark what is shown again: questionable and stale, and no value any more once it is too old."""
     for i in range(slot.size):
-        if slot[i] == m:
-            quality[i] = old_quality[i]
-    for r in range(time_ns.shape[0]):
-        for i in range(slot.size):
-            if slot[i] == m:
-                time_ns[r, i] = old_time[r, i]
-    _pick(old, slot, m, block)
+        if slot[i] >= 0:
+            arrived[i] = k
+        elif i < quality.size:
+            if not quality[i] & q.INVALID:
+                quality[i] |= q.QUESTIONABLE | q.STALE
+            if arrived[i] < 0 or k - arrived[i] > stale[i]:
+                quality[i] = q.INVALID | q.COMM_LOST
+                block[:, i] = np.nan

@@ -195,7 +195,7 @@ class Sensors:
             return applied
         k = (now_ns - self.disturbed.start_ns) // self.disturbed.dt_ns
         silent = None if self.disturbed.faults is None else self.disturbed.faults.silent(k)
-        slot = None if self._uplink is None else self._uplink.slot
+        slot = None if self._uplink is None or self._uplink.late == 0 else self._uplink.slot
         return Setpoints(self._back.carry(k, applied.block, slot, silent))
 
     def _lost(self, k: int, faults: FaultTable | None) -> BoolArray:

@@ -147,7 +147,7 @@ def test_a_deviation_ends_where_it_would_show() -> None:
 def test_a_setpoint_that_is_not_adopted() -> None:
     made = fleet(F, F)
     ticks = [scene(made, k, 0.02 * k, applied=[0.02 * min(k, FROM), 0.02 * (k - 1)], p_mw=0.02 * k) for k in range(1, TICKS)]
-    # Of the last three setpoints none is within 0.05 MW of what is held once the newest is 0.1 MW above: five ticks, then five more.
+    # Of the last three setpoints none is within 0.05 MW of what is held from five ticks on; then five more.
     assert said(made, ticks, 1) == [(FROM + 9, "stuck-setpoint", "r1")]
 
 
