@@ -70,7 +70,7 @@ def test_charge_follows_delivery(finished: RunResult) -> None:
     # The record rounds power to 1 W and charge to 1e-6.
     assert np.abs(change + drawn[:-1]).max() < 1.1e-6 + 0.6e-6 * hours(finished) / e.min() / 0.9
     assert ((soc >= 0) & (soc <= 1)).all()
-    assert np.abs(change).max() > 0.01
+    assert np.abs(change).max() > 0.04 * hours(finished)
 
 
 def test_limits_hold_at_the_terminals(finished: RunResult) -> None:
@@ -88,6 +88,9 @@ def test_meters_err_as_stated(finished: RunResult) -> None:
     """What controllers saw less what was, of rating: the scenario's own sigma, and the stated share of messages lost."""
     scenario = finished.manifest["scenario"]
     resources, sensors = finished.open()["resources"], scenario["sensors"]
+    if scenario["faults"] or scenario["communications"]["channels"]:
+        assert finished.manifest["noticed"], "what is seen is more than a meter's error: see tests/golden/test_disturbed.py"
+        return
     late = round(sensors["delay_s"] / finished.manifest["step_s"])
     p, seen = resources["delivered_p_mw"].values, resources["seen_p_mw"].values
     rating = np.maximum(resources["p_rated_mw"].values, resources["s_rated_mva"].values)
