@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
 from controllers.resource.shared_inverter import SharedInverterGuard
 from scenarios.desk import Desk, Planning
+from scenarios.disturb import disturbances, fault_table, noticed, sensors_of, tell
 from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters
 from scenarios.frequency import led, released, swing_of
@@ -30,7 +31,6 @@ from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
-from twin.sensors import SensorErrors, Sensors
 from twin.series import Surroundings
 from vpp import __version__
 from vpp.grid import Profiles
@@ -112,12 +112,12 @@ def build(scenario: Scenario) -> System:
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = released(scenario, expand(scenario, network, None if year is None else year.names))
     spec = led(scenario, plan, fleet_spec(plan, network, surroundings(scenario, year, network)))
+    spec = replace(spec, disturbed=disturbances(scenario, plan, spec.fleet))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
-    s = scenario.sensors
-    errors = SensorErrors(s.p_error, s.v_error, s.soc_error, round(s.delay_s / dt_s), s.loss)
     points = PointLayout(("pcc_p_mw", "pcc_q_mvar"), ("p_mw", "q_mvar"), ("pcc", "pcc"))
-    sensors = Sensors(spec.fleet, np.maximum(spec.p_rated_mw, spec.s_rated_mva), points, errors, scenario.seed)
+    rating = np.maximum(spec.p_rated_mw, spec.s_rated_mva)
+    sensors = sensors_of(scenario, plan, spec.fleet, rating, points, spec.disturbed)
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
     grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
@@ -134,7 +134,7 @@ def build(scenario: Scenario) -> System:
         dt_ns,
         hold_ns=max(900_000_000_000, 4 * dt_ns),
     )
-    first = FleetModel(spec).step(0, dt_s, None, None)
+    first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
     check_first_solve(engine, network, network.scatter(bus, first.p_mw), network.scatter(bus, first.q_mvar))
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
@@ -226,7 +226,8 @@ def run(
         system.desk.close()
         if journal is not None:
             journal.close()
-    results = _results(recorder, shares)
+    disturbed = system.plant.devices.spec.disturbed
+    results = {**_results(recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
 
@@ -245,7 +246,9 @@ def new_recorder(system: System) -> Recorder:
     x = scenario.limits
     limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
     series = series_of(scenario.record, system.chain.owners)
-    return Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+    recorder = Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+    tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
+    return recorder
 
 
 def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False) -> RunWriter:
@@ -306,6 +309,7 @@ def _about(system: System) -> dict[str, Any]:
         "engine": {"name": system.engine[0], "reason": system.engine[1]},
         "network": {"source": system.network.source, "buses": system.network.n_bus, "notes": list(system.network.notes)},
         "resources": system.plan.n,
+        **fault_table(system.plant.devices.spec.disturbed, system.plan.id),
         "owners": list(system.chain.owners),
     }
 

@@ -133,7 +133,7 @@ class GridModel:
             solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
             outcome.rocof_hz_per_s, outcome.events,
         )  # fmt: skip
-        return result, Observation(telemetry, points, applied)
+        return result, Observation(telemetry, points, self.sensors.read_back(now_ns, applied))
 
     def _taken(self, delivered: Delivered, v_re: FloatArray, v_im: FloatArray) -> ComplexArray:
         """What each slack takes from the network and from the resources at its own node, (slacks,) MVA."""

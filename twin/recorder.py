@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from vpp.historian.run import RunWriter, Series
 from vpp.kernel import quality
 from vpp.kernel.fleet import CONTROL_LIMIT
 from vpp.kernel.schedule import Schedule
+from vpp.kernel.seen import Event
 from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.signals import ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
@@ -121,6 +122,9 @@ class Recorder:
         price_import, price_export: (T,) EUR/MWh, NaN where there is no market.
         progress: called after every step with the number of steps done.
         also: called with every tick's record (a journal, for example).
+        told: what the twin says of its own, by step: faults that begin and end. No controller hears it.
+        heard: events of the sources in ``listen``, kept in memory.
+        listen: names of those sources.
     """
 
     writer: RunWriter | None
@@ -132,6 +136,9 @@ class Recorder:
     price_export: FloatArray
     progress: Callable[[int], None] | None = None
     also: Callable[[int, Record], None] | None = None
+    told: Mapping[int, Sequence[Event]] = field(default_factory=dict)
+    listen: frozenset[str] = frozenset()
+    heard: list[Event] = field(default_factory=list)
     hash: DecisionHash = field(init=False)
     sums: FloatArray = field(init=False)
     steps: int = 0
@@ -171,9 +178,11 @@ class Recorder:
             self.diverged.append(k)
         if self.writer is not None:
             self.writer.put(k, [*(values(record, truth, offer) for _, values in self.series), *self._cells])
-        if events := (*truth.events, *record.decision.events):
+        if events := (*self.told.get(k, ()), *truth.events, *record.decision.events):
             for event in events:
                 self.events[event.kind] = self.events.get(event.kind, 0) + 1
+            if self.listen:
+                self.heard += [event for event in events if event.source in self.listen]
             if self.writer is not None:
                 self.writer.events(asdict(event) for event in events)
         if self.also is not None:

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr
 
 from scenarios.near import did_you_mean
+from scenarios.schema.comms import Communications
 from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
+from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
-from scenarios.schema.plant import Limits, Sensors
+from scenarios.schema.plant import Limits
+from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
 from twin.devices.entry import AtInverter, InverterEntry
@@ -69,6 +72,8 @@ class Scenario(Part):
     market: Market | None = Field(None, description="prices of energy")
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
+    communications: Communications = Field(Communications(), description="channels between us and the devices")
+    faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")

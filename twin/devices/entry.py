@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
 
 from twin.devices.functions import Functions
+from twin.devices.sensor import Meter
 from twin.series import Source
 from vpp.fields import Count, Flag, Fraction, MvaRating, MwPerSecond, MwRating, Name, Part, Ratio, Where, bad, by_shape
 from vpp.kernel.fleet import CONTROL_NONE
@@ -203,6 +204,8 @@ class Entry(Part):
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
     connection_mva: MvaRating | None = Field(None, description="what each connection may carry [MVA]; default: not limited")
     spread: Fraction = Field(0.0, description="ratings vary by ± this part, evenly, by the seed [1]")
+
+    sensor: Meter | None = Field(None, description="its meters, where they differ from the scenario's sensors")
 
     @property
     def place(self) -> str:
