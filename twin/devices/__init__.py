@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twin.devices.battery import Battery
+from twin.devices.fmu import Fmu
 from twin.devices.load import Load
 from twin.devices.model import DeviceModel
 from twin.devices.pv import Pv
@@ -13,4 +14,5 @@ DEVICES: dict[str, type[DeviceModel]] = {
     "pv": Pv,
     "battery": Battery,
     "wind": Wind,
+    "fmu": Fmu,
 }
