@@ -5,6 +5,7 @@ FMI 2.0.4 and FMI 3.0.1: clause 2.2 (2.4 in FMI 3) describes ``modelDescription.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 from vpp.kernel.near import did_you_mean
 
@@ -108,14 +110,14 @@ def describe(path: Path) -> Description:
 def _describe(path: Path, mtime_ns: int, size: int) -> Description:
     from fmpy import read_model_description
 
-    names = _members(path)
+    names, text, version = _members(path)
+    if version not in VERSIONS:
+        raise ValueError(f"{path.name} is FMI {version}; units of FMI 2.0 and 3.0 can be run")
     try:
-        found = read_model_description(str(path))
+        found = read_model_description(_alone(text))
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).removeprefix("Failed to validate modelDescription.xml: - ")
         raise ValueError(f"{path.name}: modelDescription.xml is not right: {reason[:300]}") from error
-    if found.fmiVersion not in VERSIONS:
-        raise ValueError(f"{path.name} is FMI {found.fmiVersion}; units of FMI 2.0 and 3.0 can be run")
     mode = found.coSimulation
     if mode is None:
         raise ValueError(f"{path.name} is for model exchange only, without a solver of its own; export it for co-simulation")
@@ -130,16 +132,29 @@ def _describe(path: Path, mtime_ns: int, size: int) -> Description:
     )  # fmt: skip
 
 
-def _members(path: Path) -> list[str]:
-    """Names of the files inside."""
+def _members(path: Path) -> tuple[list[str], bytes, str]:
+    """Names of the files inside, the description, and the version of FMI."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            text = archive.read("modelDescription.xml")
     except (OSError, zipfile.BadZipFile):
         raise ValueError(f"{path.name} is no FMU: it is not a ZIP file") from None
-    if "modelDescription.xml" not in names:
-        raise ValueError(f"{path.name} is no FMU: it has no modelDescription.xml")
-    return names
+    except KeyError:
+        raise ValueError(f"{path.name} is no FMU: it has no modelDescription.xml") from None
+    try:
+        return names, text, ET.fromstring(text).get("fmiVersion", "of no version")
+    except ET.ParseError as error:
+        raise ValueError(f"{path.name}: modelDescription.xml is not right: {error}") from None
+
+
+def _alone(text: bytes) -> io.BytesIO:
+    """The description alone in an archive in memory: fmpy leaves files open where it raises."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr("modelDescription.xml", text)
+    memory.seek(0)
+    return memory
 
 
 def _find_binary(path: Path, version: str, identifier: str, names: list[str]) -> None:
