@@ -38,8 +38,9 @@ def resolve(spec: str, base: Path | None = None) -> str:
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _siblings(path), 1)
         raise NetworkError(spec, f"no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
-    if path.suffix.lower() not in (".json", ".m"):
-        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: .json (pandapower) or .m (MATPOWER)")
+    if path.suffix.lower() not in (".json", ".m", ".zip"):
+        known = ".json (our own or pandapower), .m (MATPOWER) or .zip (CGMES)"
+        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: {known}")
     return f"file:{path}"
 
 
@@ -147,11 +148,19 @@ def _builtin(spec: str, text: str) -> Any:
 
 
 def _file(spec: str, path: str) -> Any:
-    """Load a pandapower JSON or a MATPOWER case."""
+    """Load a network of our own format, a pandapower JSON, a MATPOWER case or a CGMES archive."""
     if path.lower().endswith(".m"):
         from pandapower.converter.matpower import from_mpc
 
         return from_mpc(path)
+    if path.lower().endswith(".zip"):
+        from pandapower.converter.cim.cim2pp import from_cim
+
+        return from_cim.from_cim(file_list=[path])
+    from vpp.grid.format import is_network, read_network
+
+    if is_network(Path(path)):
+        return read_network(Path(path)).to_pandapower()
     import pandapower
 
     net = pandapower.from_json(path)
