@@ -42,20 +42,19 @@ def _columns(text: str) -> tuple[Column, ...]:
 
 
 _HEAD, _ON = "id:i8 name:U", "in_service:b1?1"
-_TAP = " ".join(
-    f"tap{t}_{c}" for t in ("", "2") for c in ("side:U", "neutral", "min", "max", "step_percent", "step_degree", "pos")
-)
-_TAP += " tap_changer_type:U tap2_changer_type:U"
+_OF_TAP = ("side:U", "neutral", "min", "max", "step_percent", "step_degree", "pos", "changer_type:U")
+_TAP = " ".join(f"tap{t}_{column}" for t in ("", "2") for column in _OF_TAP)
 # "zip" are the parts of a load that depend on voltage; "profile" and "type" are SimBench's.
 _ZIP = " ".join(f"const_{a}_{b}_percent?0" for a in "zi" for b in "pq")
 _SCHEMA_TEXT: Final = {
     "bus": f"{_HEAD} vn_kv vm_min_pu=min_vm_pu vm_max_pu=max_vm_pu x y type:U zone:U {_ON}",
-    "line": f"{_HEAD} from_bus:i8 to_bus:i8 length_km r_ohm_per_km x_ohm_per_km c_nf_per_km g_us_per_km?0 max_i_ka df?1 parallel?1 "
-    f"r0_ohm_per_km x0_ohm_per_km c0_nf_per_km g0_us_per_km std_type:U {_ON}",
-    "trafo": f"{_HEAD} hv_bus:i8 lv_bus:i8 s_mva=sn_mva vn_hv_kv vn_lv_kv vk_percent vkr_percent pfe_kw i0_percent shift_degree?0 "
-    f"{_TAP} parallel?1 df?1 vector_group:U vk0_percent vkr0_percent mag0_percent mag0_rx si0_hv_partial std_type:U {_ON}",
-    "trafo3w": f"{_HEAD} hv_bus:i8 mv_bus:i8 lv_bus:i8 s_hv_mva=sn_hv_mva s_mv_mva=sn_mv_mva s_lv_mva=sn_lv_mva vn_hv_kv vn_mv_kv "
-    "vn_lv_kv vk_hv_percent vk_mv_percent vk_lv_percent vkr_hv_percent vkr_mv_percent vkr_lv_percent pfe_kw i0_percent "
+    "line": f"{_HEAD} from_bus:i8 to_bus:i8 length_km r_ohm_per_km x_ohm_per_km c_nf_per_km g_us_per_km?0 max_i_ka "
+    f"df?1 parallel?1 r0_ohm_per_km x0_ohm_per_km c0_nf_per_km g0_us_per_km std_type:U {_ON}",
+    "trafo": f"{_HEAD} hv_bus:i8 lv_bus:i8 s_mva=sn_mva vn_hv_kv vn_lv_kv vk_percent vkr_percent pfe_kw i0_percent "
+    f"shift_degree?0 {_TAP} parallel?1 df?1 vector_group:U vk0_percent vkr0_percent mag0_percent mag0_rx "
+    f"si0_hv_partial std_type:U {_ON}",
+    "trafo3w": f"{_HEAD} hv_bus:i8 mv_bus:i8 lv_bus:i8 s_hv_mva=sn_hv_mva s_mv_mva=sn_mv_mva s_lv_mva=sn_lv_mva vn_hv_kv "
+    "vn_mv_kv vn_lv_kv vk_hv_percent vk_mv_percent vk_lv_percent vkr_hv_percent vkr_mv_percent vkr_lv_percent pfe_kw i0_percent "
     f"shift_mv_degree?0 shift_lv_degree?0 {_TAP} tap_at_star_point:b1 std_type:U {_ON}",
     "switch": f"{_HEAD} bus:i8 element:i8 et:U type:U closed:b1?1 z_ohm?0 in_ka",
     "source=ext_grid": f"{_HEAD} bus:i8 vm_pu va_degree?0 s_sc_max_mva s_sc_min_mva rx_max rx_min {_ON}",
@@ -63,8 +62,8 @@ _SCHEMA_TEXT: Final = {
     "sgen": f"{_HEAD} bus:i8 p_mw q_mvar s_mva=sn_mva scaling?1 type:U profile:U {_ON}",
     "storage": f"{_HEAD} bus:i8 p_mw*-1 q_mvar*-1 s_mva=sn_mva scaling?1 e_max_mwh=max_e_mwh e_min_mwh=min_e_mwh "
     f"p_max_mw=min_p_mw*-1 p_min_mw=max_p_mw*-1 soc=soc_percent*0.01 efficiency_percent type:U profile:U {_ON}",
-    "gen": f"{_HEAD} bus:i8 p_mw vm_pu s_mva=sn_mva q_min_mvar=min_q_mvar q_max_mvar=max_q_mvar scaling?1 slack:b1 slack_weight?0 "
-    f"type:U profile:U {_ON}",
+    "gen": f"{_HEAD} bus:i8 p_mw vm_pu s_mva=sn_mva q_min_mvar=min_q_mvar q_max_mvar=max_q_mvar scaling?1 slack:b1 "
+    f"slack_weight?0 type:U profile:U {_ON}",
     "shunt": f"{_HEAD} bus:i8 p_mw*-1 q_mvar*-1 vn_kv step?1 max_step?1 {_ON}",
     "impedance": f"{_HEAD} from_bus:i8 to_bus:i8 rft_pu xft_pu rtf_pu xtf_pu gf_pu?0 bf_pu?0 gt_pu?0 bt_pu?0 s_mva=sn_mva {_ON}",
     "ward": f"{_HEAD} bus:i8 ps_mw*-1 qs_mvar*-1 pz_mw*-1 qz_mvar*-1 {_ON}",
@@ -75,7 +74,8 @@ _THEIRS: Final = {key.partition("=")[0]: key.partition("=")[2] or key for key in
 # Tables of a pandapower network that are no elements of the network itself.
 _BESIDE: Final = {
     "measurement", "pwl_cost", "poly_cost", "controller", "group", "characteristic", "trafo_characteristic_table",
-    "shunt_characteristic_table", "q_capability_curve_table", "q_capability_characteristic", "bus_geodata", "line_geodata", "substation",
+    "shunt_characteristic_table", "q_capability_curve_table", "q_capability_characteristic", "bus_geodata", "line_geodata",
+    "substation",
 }  # fmt: skip
 
 
@@ -105,11 +105,8 @@ class NetworkModel:
         others = {
             str(name): len(table)
             for name, table in net.items()
-            if hasattr(table, "columns")
-            and "in_service" in table.columns
-            and len(table)
-            and not str(name).startswith(("_", "res_"))
-            if name not in known and bool(table["in_service"].any())
+            if hasattr(table, "columns") and "in_service" in table.columns and name not in known
+            if not str(name).startswith(("_", "res_")) and bool(table["in_service"].any())
         }
         return cls(str(net.get("name") or ""), float(net.sn_mva), float(net.f_hz), tables, others, notes)
 
@@ -189,10 +186,9 @@ def _given(net: Any, theirs: str, table: Table, columns: tuple[Column, ...]) -> 
         pairs = zip(table["x"].tolist(), table["y"].tolist(), strict=True)
         out["geo"] = [json.dumps({"coordinates": p, "type": "Point"}) if p[0] == p[0] else None for p in pairs]
     frame = pd.DataFrame(out, index=pd.Index(table["id"]))
-    whole = {c: "uint32" for c in frame if c in ("parallel", "step", "max_step") or (c == "element" or c.endswith("bus"))}
     for name in [c for c in net[theirs] if c not in frame]:
-        kind = net[theirs][name].dtype
-        frame[name] = (
-            False if kind.kind == "b" else pd.Series(None, index=frame.index, dtype=kind if kind.kind in "fO" else object)
-        )
-    net[theirs] = frame.astype({**whole, **({"element": "int64"} if "element" in whole else {})})
+        dtype = net[theirs][name].dtype
+        empty = pd.Series(None, index=frame.index, dtype=dtype if dtype.kind in "fO" else object)
+        frame[name] = False if dtype.kind == "b" else empty
+    whole = {c: "uint32" for c in map(str, frame) if c in ("parallel", "step", "max_step") or c.endswith("bus")}
+    net[theirs] = frame.astype({**whole, **({"element": "int64"} if "element" in frame else {})})

@@ -12,19 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from vpp.grid.model import NetworkModel
 from vpp.grid.tables import BoolArray, ByteArray, Int32Array, IntArray
+from vpp.grid.trace import EDGE_KINDS, LINE, SWITCH, TRAFO, TRAFO3W, feeders, islands, loops, walk
 from vpp.kernel.near import did_you_mean
 
-EDGE_KINDS: Final = ("line", "trafo", "trafo3w", "impedance", "switch", "source", "gen")
-LINE, TRAFO, TRAFO3W, IMPEDANCE, SWITCH, SOURCE, GEN = range(7)
+_TWO_ENDS: Final = (("line", "from_bus", "to_bus"), ("trafo", "hv_bus", "lv_bus"), ("impedance", "from_bus", "to_bus"))
 _SHORT: Final = {"l": LINE, "t": TRAFO, "t3": TRAFO3W}
 
 
 class Operation(NamedTuple):
-    """A switch to open or close, or an element ("line", "trafo", "trafo3w", "impedance", "source"; "gen" if it is a slack) to take out or back."""
+    """A switch to open or close, or an element of `EDGE_KINDS` to take out or back ("gen": one that is a slack)."""
 
     kind: str
     id: int
@@ -204,13 +203,13 @@ class Topology:
         on = np.ones(self._vertices, np.bool_)
         on[:n] = self._bus_on
         closed = self.edge_on & (open_at == 0) & on[e.a] & on[e.b]
-        parent, order, size = _walk(self._vertices - 1, self._starts, self._incident, e.a, e.b, closed)
-        looped = _loops(parent, order[:size], self._starts, self._incident, e.a, e.b, closed)
-        feeder, head = _feeders(parent, order[:size], e.a, e.b, e.kind)
+        parent, order, size = walk(self._vertices - 1, self._starts, self._incident, e.a, e.b, closed)
+        looped = loops(parent, order[:size], self._starts, self._incident, e.a, e.b, closed)
+        feeder, head = feeders(parent, order[:size], e.a, e.b, e.kind)
         energised = parent[:n] != -2
         bus_looped = np.zeros(self._vertices, np.bool_)
         bus_looped[e.a[looped]] = bus_looped[e.b[looped]] = True
-        island = _islands(parent, on, self._starts, self._incident, e.a, e.b, closed)[:n]
+        island = islands(parent, on, self._starts, self._incident, e.a, e.b, closed)[:n]
         return Connectivity(
             energised,
             self._bus_on & ~energised,
@@ -267,11 +266,7 @@ def _compile(model: NetworkModel) -> tuple[_Edges, BoolArray]:
         return [position.get(int(bus), -1) for bus in buses]
 
     rows: list[tuple[int, int, int, int, bool]] = []
-    for kind, first, second in (
-        ("line", "from_bus", "to_bus"),
-        ("trafo", "hv_bus", "lv_bus"),
-        ("impedance", "from_bus", "to_bus"),
-    ):
+    for kind, first, second in _TWO_ENDS:
         ends = zip(at(t[kind][first]), at(t[kind][second]), t[kind]["id"].tolist(), t[kind]["in_service"].tolist())
         rows += [(a, b, EDGE_KINDS.index(kind), number, on) for a, b, number, on in ends]
     for star, (number, on) in enumerate(zip(t["trafo3w"]["id"].tolist(), t["trafo3w"]["in_service"].tolist()), start=n):
@@ -279,8 +274,8 @@ def _compile(model: NetworkModel) -> tuple[_Edges, BoolArray]:
     switch = t["switch"]
     edge_of_switch = np.full(len(switch["id"]), -1, np.int32)
     by_id: dict[tuple[int, int], list[int]] = {}
-    for k, (_, _, kind, number, _) in enumerate(rows):
-        by_id.setdefault((kind, number), []).append(k)
+    for k, (_, _, code, number, _) in enumerate(rows):
+        by_id.setdefault((code, number), []).append(k)
     for k, (bus, element, et) in enumerate(zip(at(switch["bus"]), switch["element"].tolist(), switch["et"].tolist())):
         if et == "b":
             edge_of_switch[k] = len(rows)
@@ -294,122 +289,6 @@ def _compile(model: NetworkModel) -> tuple[_Edges, BoolArray]:
     a, b, kinds, ids, on = (list(column) for column in zip(*rows)) if rows else ([], [], [], [], [])
     there = np.array(a, np.int64).clip(-1) >= 0
     there &= np.array(b, np.int64) >= 0
-    ends = np.maximum(np.array([a, b], np.int32).reshape(2, -1), 0)
-    edges = _Edges(ends[0], ends[1], np.array(kinds, np.uint8), np.array(ids, np.int64), edge_of_switch)
+    both = np.maximum(np.array([a, b], np.int32).reshape(2, -1), 0)
+    edges = _Edges(both[0], both[1], np.array(kinds, np.uint8), np.array(ids, np.int64), edge_of_switch)
     return edges, np.array(on, np.bool_) & there
-
-
-@njit(cache=True, nogil=True)
-def _walk(
-    root: int, starts: Int32Array, incident: Int32Array, a: Int32Array, b: Int32Array, closed: BoolArray
-) -> tuple[Int32Array, Int32Array, int]:
-    """Breadth first from the root over closed edges.
-
-    Returns each vertex's edge towards the root (-1: the root, -2: not reached), the vertices in the order of the visit,
-    and how many there are.
-    """
-    n = starts.size - 1
-    parent, order = np.full(n, -2, np.int32), np.empty(n, np.int32)
-    parent[root], order[0], size, head = -1, root, 1, 0
-    while head < size:
-        v = order[head]
-        head += 1
-        for k in range(starts[v], starts[v + 1]):
-            e = incident[k]
-            w = b[e] if a[e] == v else a[e]
-            if closed[e] and parent[w] == -2:
-                parent[w] = e
-                order[size] = w
-                size += 1
-    return parent, order, size
-
-
-@njit(cache=True, nogil=True)
-def _loops(
-    parent: Int32Array,
-    order: Int32Array,
-    starts: Int32Array,
-    incident: Int32Array,
-    a: Int32Array,
-    b: Int32Array,
-    closed: BoolArray,
-) -> BoolArray:
-    """Edges on a circle: every edge outside the tree, and the tree's edges between its ends and where their ways meet.
-
-    The ways are counted by differences: +1 at both ends of each edge outside the tree, -2 where the ways meet; an edge
-    of the tree lies on a circle if the sum over its subtree is above 0.
-    """
-    n = starts.size - 1
-    depth, cover = np.zeros(n, np.int32), np.zeros(n, np.int32)
-    looped = np.zeros(a.size, np.bool_)
-    for k in range(1, order.size):
-        v = order[k]
-        e = parent[v]
-        depth[v] = depth[b[e] if a[e] == v else a[e]] + 1
-    for e in range(a.size):
-        u, w = a[e], b[e]
-        if not closed[e] or parent[u] == -2 or parent[u] == e or parent[w] == e:
-            continue
-        looped[e] = u != w
-        cover[u] += 1
-        cover[w] += 1
-        while u != w:  # up to where the ways meet
-            if depth[u] < depth[w]:
-                u, w = w, u
-            e_up = parent[u]
-            u = b[e_up] if a[e_up] == u else a[e_up]
-        cover[u] -= 2
-    for k in range(order.size - 1, 0, -1):
-        v = order[k]
-        e = parent[v]
-        looped[e] = looped[e] or cover[v] > 0
-        up = b[e] if a[e] == v else a[e]
-        cover[up] += cover[v]
-    return looped
-
-
-@njit(cache=True, nogil=True)
-def _feeders(
-    parent: Int32Array, order: Int32Array, a: Int32Array, b: Int32Array, kind: ByteArray
-) -> tuple[Int32Array, Int32Array]:
-    """Feeder of each vertex, -1 on the busbars of a source; and the edge that each feeder begins with."""
-    feeder, head = np.full(parent.size, -1, np.int32), np.empty(parent.size, np.int32)
-    count = 0
-    for k in range(1, order.size):
-        v = order[k]
-        e = parent[v]
-        up = b[e] if a[e] == v else a[e]
-        feeder[v] = feeder[up]
-        if feeder[v] < 0 and (kind[e] == LINE or kind[e] == IMPEDANCE):
-            feeder[v], head[count] = count, e
-            count += 1
-    return feeder, head[:count].copy()
-
-
-@njit(cache=True, nogil=True)
-def _islands(
-    parent: Int32Array, on: BoolArray, starts: Int32Array, incident: Int32Array, a: Int32Array, b: Int32Array, closed: BoolArray
-) -> Int32Array:
-    """Number of each vertex's connected part: 0 with a source, then 1 … in the order of the vertices; -1 out of service."""
-    n = starts.size - 1
-    island, queue = np.full(n, -1, np.int32), np.empty(n, np.int32)
-    for v in range(n):
-        if parent[v] != -2:
-            island[v] = 0
-    count = 0
-    for first in range(n):
-        if island[first] >= 0 or not on[first]:
-            continue
-        count += 1
-        island[first], queue[0], size, head = count, first, 1, 0
-        while head < size:
-            v = queue[head]
-            head += 1
-            for k in range(starts[v], starts[v + 1]):
-                e = incident[k]
-                w = b[e] if a[e] == v else a[e]
-                if closed[e] and island[w] < 0:
-                    island[w] = count
-                    queue[size] = w
-                    size += 1
-    return island

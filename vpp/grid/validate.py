@@ -56,9 +56,7 @@ class GridFinding:
     def __str__(self) -> str:
         """Render in one line."""
         shown = ", ".join(map(str, self.ids[:5])) + (f" … ({len(self.ids)})" if len(self.ids) > 5 else "")
-        return f"{self.level}: {self.kind} {shown}: {self.message}; {self.mend} [{self.rule}]".replace(
-            f"{self.kind} :", f"{self.kind}:"
-        )
+        return f"{self.level}: {f'{self.kind} {shown}'.strip()}: {self.message}; {self.mend} [{self.rule}]"
 
 
 class _Check:
