@@ -98,7 +98,8 @@ def validate(model: NetworkModel, network: Network | None = None) -> list[GridFi
         network: the compiled network, where it can be compiled; then the engines are asked as well.
     """
     check = _Check(model)
-    found = [finding for rule in RULES for finding in rule(check)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # what divides by zero is found by another rule
+        found = [finding for rule in RULES for finding in rule(check)]
     if network is not None:
         found += _engines(network)
     return sorted(found, key=lambda f: LEVELS.index(f.level))
