@@ -142,19 +142,19 @@ def test_random_operations_agree_with_pandapower_and_networkx(spec: str) -> None
     rng = np.random.default_rng(4)
     names = {"switch": "switch", "line": "line", "trafo": "trafo", "trafo3w": "trafo3w"}
     choices = [(kind, int(i)) for kind, theirs in names.items() for i in net[theirs].index]
-    begin = supplied(net)
+    begin = before = supplied(net)
     for step in range(12):
         kind, number = choices[rng.integers(len(choices))]
         column = "closed" if kind == "switch" else "in_service"
         value = bool(rng.random() < 0.4)
         effect = topology.operate(Operation(kind, number, value), step)
-        before = supplied(net)
         net[names[kind]].loc[number, column] = value
         after = supplied(net)
         assert np.array_equal(topology.now.energised, after), (kind, number, value)
         assert effect.lost.tolist() == np.flatnonzero(before & ~after).tolist()
         assert effect.won.tolist() == np.flatnonzero(after & ~before).tolist()
         assert np.array_equal(topology.now.edge_looped, circles(topology)), (kind, number, value)
+        before = after
     topology.undo(12)
     assert np.array_equal(topology.now.energised, begin)
 

@@ -90,7 +90,7 @@ def set_(net: Any, kind: str, row: int, **values: Any) -> None:
 def test_one_mistake(kind: str, row: int, values: dict[str, Any], rule: str, level: str, mend: str) -> None:
     net = healthy()
     if kind == "storage":
-        net[kind] = net[kind].astype({c: float for c in values})
+        net[kind] = net[kind].astype(dict.fromkeys(values, float))
     set_(net, kind, row, **values)
     ours = "source" if kind == "ext_grid" else kind
     found = [f for f in findings(net) if (f.rule, f.level, f.kind) == (rule, level, ours) and mend in f.mend]

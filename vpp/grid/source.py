@@ -154,6 +154,7 @@ def _file(spec: str, path: str) -> Any:
 
         return from_mpc(path)
     if path.lower().endswith(".zip"):
+        _check_archive(spec, path)
         from pandapower.converter.cim.cim2pp import from_cim
 
         return from_cim.from_cim(file_list=[path])
@@ -167,6 +168,19 @@ def _file(spec: str, path: str) -> Any:
     if not isinstance(net, pandapower.pandapowerNet):
         raise NetworkError(spec, "is JSON, but not a pandapower network")
     return net
+
+
+def _check_archive(spec: str, path: str) -> None:
+    """Make sure that a ZIP file holds what may be CGMES; the converter itself says little."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        raise NetworkError(spec, "is no ZIP file") from None
+    if not any(name.lower().endswith(".xml") for name in names):
+        raise NetworkError(spec, "is no CGMES archive: there is no XML file inside")
 
 
 def resolve_taps(net: Any) -> list[str]:
