@@ -136,7 +136,7 @@ def build(scenario: Scenario) -> System:
     )
     first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
-    check_first_solve(engine, network, network.scatter(bus, first.p_mw), network.scatter(bus, first.q_mvar))
+    check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
 
 
@@ -246,7 +246,8 @@ def new_recorder(system: System) -> Recorder:
     x = scenario.limits
     limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
     series = series_of(scenario.record, system.chain.owners)
-    recorder = Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+    fleet = system.plant.fleet
+    recorder = Recorder(None, series, fleet.id, fleet.control, limits, system.plant.dt_s, buy, sell)
     tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
     return recorder
 

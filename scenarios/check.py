@@ -93,6 +93,8 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
         if isinstance(entry, InverterEntry):
             yield from _grid_code(s, i, entry)
         yield from _connection(s, i)
+        for where, message in entry.objections(int(np.sum(s.plan.entry == i)), s.scenario.time.step_s, s.known):
+            yield s.scenario.finding(message, "fleet", i, *where)
     for table in ("loads", "sgens", "storages"):
         size = len(getattr(s.network, table).bus)
         kinds = [kind for kind, model in DEVICES.items() if model.entry.native == table]
@@ -275,6 +277,7 @@ def _moment(s: _Subject, floor: FloatArray, limit: float) -> str:
 def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest injection that a group can be brought to in each step, (T,); by ratings the worst, (1,)."""
     plan = s.plan
+    inside = inside & np.array([DEVICES[kind].entry.foreseen for kind in plan.kind])
     led = inside & (plan.control == CONTROL_FOLLOW)
     low, high = float(plan.p_min_mw[led].sum()), float(plan.p_max_mw[led].sum())
     # What runs by its own control may take or give nothing at any time.

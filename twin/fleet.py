@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,10 @@ class FleetModel:
         disturbed = self.spec.disturbed
         self._receiver = None if disturbed is None else Receiver(fleet, disturbed)
 
-    def step(self, k: int, dt_s: float, asked: Setpoints | None, delivered_p_mw: FloatArray | None) -> Offer:
+    def step(
+        self, k: int, dt_s: float, asked: Setpoints | None, delivered_p_mw: FloatArray | None,
+        vm_pu: FloatArray | None = None, f_hz: float = math.nan,
+    ) -> Offer:  # fmt: skip
         """Go from step k-1 to step k.
 
         Args:
@@ -61,6 +65,8 @@ class FleetModel:
             asked: setpoints that arrived during step k-1; None: nothing new.
             delivered_p_mw: (n,) what was delivered over step k-1, None at the start. Where it is NaN (the
                 network had no solution) what the device offered is counted.
+            vm_pu: (n,) voltage at the terminals over step k-1, None at the start.
+            f_hz: frequency over step k-1, NaN at the start.
 
         Returns:
             What the devices offer over step k.
@@ -76,7 +82,7 @@ class FleetModel:
             self.applied = self._formed(self._receiver.adopt(k, asked))
         elif asked is not None:
             self.applied = self._formed(asked)
-        given = self._given(k, dt_s)
+        given = replace(self._given(k, dt_s), vm_pu=vm_pu, f_hz=f_hz)
         offer = Offer(np.empty((len(Offer.signals), self.spec.fleet.n)))
         offer.e_need_mwh, offer.t_depart_s = np.nan, np.nan
         for model in self.models:

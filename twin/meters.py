@@ -32,7 +32,7 @@ _T_P, _T_Q, _T_VM, _T_F = Telemetry.p_mw.row, Telemetry.q_mvar.row, Telemetry.vm
 _T_SOC, _T_MIN, _T_MAX = Telemetry.soc.row, Telemetry.p_avail_min_mw.row, Telemetry.p_avail_max_mw.row
 _T_NEED, _T_DEPART = Telemetry.e_need_mwh.row, Telemetry.t_depart_s.row
 _O_NEED, _O_DEPART = Offer.e_need_mwh.row, Offer.t_depart_s.row
-_O_MIN, _O_MAX, _O_SOC = Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row, Offer.soc.row
+_O_P, _O_MIN, _O_MAX, _O_SOC = Offer.p_mw.row, Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row, Offer.soc.row
 _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.row
 # Rows of Telemetry in the order of the quantities.
 _ROWS: Final = (_T_P, _T_Q, _T_VM, _T_SOC)
@@ -204,6 +204,9 @@ def plain_measure(
         if lost.size and lost[i]:
             quality[i] = q.INVALID | q.COMM_LOST
             out[:, i] = np.nan
+        elif np.isnan(offer[_O_P, i]):  # the device's model has failed
+            quality[i] = q.INVALID
+            out[_T_P, i] = out[_T_Q, i] = np.nan
         elif np.isnan(truth[_D_VM, i]):  # no solution, or a dead node
             quality[i] = q.INVALID
         else:
@@ -247,6 +250,10 @@ def measure(
         if np.isnan(vm):  # no solution, or a dead node: nothing is known, and the source time stays
             quality[i] = q.INVALID
             held[_T_P, i], held[_T_Q, i], held[_T_VM, i] = p, react, vm
+            continue
+        if np.isnan(offer[_O_P, i]):  # the device's model has failed
+            quality[i] = q.INVALID
+            held[_T_P, i] = held[_T_Q, i] = np.nan
             continue
         stamp = now_ns + np.int64(clock_ns[i] + clock_ppm[i] * 1e-6 * (now_ns - start_ns))
         quality[i] = q.GOOD

@@ -25,6 +25,8 @@ from vpp.kernel.seen import Event, Observation
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
 
+_O_P, _O_Q = Offer.p_mw.row, Offer.q_mvar.row
+
 
 @dataclass(slots=True)
 class GridResult:
@@ -101,7 +103,7 @@ class GridModel:
             offer: what the devices offer.
             applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
-        coupling, swing, block = self.coupling, self.swing, offer.block
+        coupling, swing, block = self.coupling, self.swing, _working(offer.block)
         f_hz = self.frequency.at(t_s)
         n = coupling.spec.fleet.n
         at_hz = np.full(n, f_hz)
@@ -156,6 +158,13 @@ class GridModel:
         self.sensors.restore(state["sensors"])
         if self.swing is not None:
             self.swing.restore(state["swing"])
+
+
+def _working(offer: FloatArray) -> FloatArray:
+    """The offers, nothing where a device's model has failed (NaN): that one is off the network."""
+    if np.isfinite(offer[_O_P].sum()):
+        return offer
+    return np.where(np.isnan(offer[_O_P]) & np.isin(np.arange(len(offer)), (_O_P, _O_Q))[:, None], 0.0, offer)
 
 
 def _slack_rows(
@@ -213,8 +222,11 @@ class TwinPlant:
         """Simulate the next step; returns the truth of it and what the devices offered."""
         self.k += 1
         asked = self._asked.setpoints if self._asked is not None else None
-        before = self.result.solved.delivered.p_mw if self.result is not None else None
-        offer = self.devices.step(self.k, self.dt_s, asked, before)
+        if self.result is None:
+            offer = self.devices.step(self.k, self.dt_s, asked, None)
+        else:
+            before = self.result.solved.delivered
+            offer = self.devices.step(self.k, self.dt_s, asked, before.p_mw, before.vm_pu, self.result.f_hz)
         now_ns = int(self.time_ns[self.k])
         self.result, self._image = self.grid.step(now_ns, self.k * self.dt_s, self.dt_s, offer, self.devices.applied)
         return self.result, offer
@@ -238,6 +250,7 @@ class TwinPlant:
             "devices": self.devices.state(),
             "grid": self.grid.state(),
             "delivered": self.result.solved.delivered.block.copy(),
+            "f_hz": self.result.f_hz,
             "asked": self._asked.setpoints.block.copy(),
             "asked_ns": self._asked.time_ns,
         }
@@ -250,7 +263,7 @@ class TwinPlant:
         n = self.fleet.n
         none = np.zeros(0)
         solved = Solved(Delivered(state["delivered"].copy()), none, none, True, 0)
-        self.result = GridResult(solved, none, none, 0.0, 0j, 0.0)
+        self.result = GridResult(solved, none, none, 0.0, 0j, state["f_hz"])
         cause = np.zeros(n, np.int16)
         self._asked = Asked(state["asked_ns"], Setpoints(state["asked"].copy()), cause, cause.copy())
         self._image = None

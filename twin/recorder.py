@@ -116,6 +116,7 @@ class Recorder:
     Attributes:
         writer: the run directory; None to keep only hash and sums.
         series: what `series_of` gave.
+        id: (n,) names of the resources.
         control: (n,) how each resource can be controlled.
         limits: what counts as a violation.
         dt_s: length of a step.
@@ -129,6 +130,7 @@ class Recorder:
 
     writer: RunWriter | None
     series: list[tuple[Series, Values]]
+    id: tuple[str, ...]
     control: IntArray
     limits: Limits
     dt_s: float
@@ -146,6 +148,7 @@ class Recorder:
     not_good: int = 0
     iterations: int = 0
     events: dict[str, int] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set)
     _system: FloatArray = field(init=False)
     _cells: list[FloatArray] = field(init=False)
     _schedule: Schedule | None = None
@@ -178,7 +181,8 @@ class Recorder:
             self.diverged.append(k)
         if self.writer is not None:
             self.writer.put(k, [*(values(record, truth, offer) for _, values in self.series), *self._cells])
-        if events := (*self.told.get(k, ()), *truth.events, *record.decision.events):
+        failures = self._failures(record.time_ns, offer.p_mw)
+        if events := (*self.told.get(k, ()), *truth.events, *record.decision.events, *failures):
             for event in events:
                 self.events[event.kind] = self.events.get(event.kind, 0) + 1
             if self.listen:
@@ -198,6 +202,15 @@ class Recorder:
         low, high, rocof = (SUMS.index(name) for name in SUMS[-3:])
         self.sums[low], self.sums[high] = min(extremes[0], self.sums[low]), max(extremes[1], self.sums[high])
         self.sums[rocof] = max(abs(extremes[2]), self.sums[rocof])
+
+    def _failures(self, time_ns: int, offered_mw: FloatArray) -> list[Event]:
+        """An event for each device whose model has failed in this step: it offers no number any more."""
+        if np.isfinite(offered_mw.sum()):
+            return []
+        failed = [self.id[i] for i in np.flatnonzero(np.isnan(offered_mw)) if self.id[i] not in self._failed]
+        self._failed.update(failed)
+        text = "the device's model has failed: it delivers nothing, and what is seen of it is invalid"
+        return [Event(time_ns, "plant", "failed", text, name) for name in failed]
 
     def _scheduled(self, record: Record, truth: GridResult) -> tuple[float, float]:
         """Sum of the plan that holds in this step, and what its resources deliver."""
@@ -253,7 +266,7 @@ def _account(
         total += p
         generated += max(p, 0.0)
         consumed += max(-p, 0.0)
-        if control[i] == CONTROL_LIMIT:
+        if control[i] == CONTROL_LIMIT and np.isfinite(offer[_O_MAX, i]):
             curtailed += max(offer[_O_MAX, i] - p, 0.0)
         not_good += seen[i] != 0
     if converged:

@@ -6,7 +6,7 @@ own entry, beside its model: the keys, their units and limits, and `lay_out`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -191,6 +191,7 @@ class Columns:
 class Entry(Part):
     """What every fleet entry has; its resources are called ``<id>-1``, ``<id>-2`` … (zero-padded)."""
 
+    foreseen: ClassVar[bool] = True  # its power by itself follows from rating and profile
     native: ClassVar[str] = ""  # which of the network's tables can lend this kind its ratings; "" for none
     by_itself: ClassVar[bool] = False  # where nobody leads it, its own control and not a profile says what it takes or gives
 
@@ -223,6 +224,16 @@ class Entry(Part):
         if self.p_mw is None and (not self.native or self.place != self.native):
             lend = f": only places of {self.native} bring a rating of their own" if self.native else ""
             yield ("p_mw",), f"p_mw is missing{lend}"
+
+    def objections(self, count: int, step_s: float, profiles: Container[str]) -> Iterator[tuple[Where, str]]:
+        """Yield what is wrong with the entry in its network: (path from here, message).
+
+        Args:
+            count: number of resources that it became.
+            step_s: step of the simulation.
+            profiles: names of the profiles at hand.
+        """
+        yield from ()
 
     def rating(self, places: Places) -> FloatArray:
         """(m,) rated power, a magnitude [MW]."""
