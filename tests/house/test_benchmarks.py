@@ -13,6 +13,7 @@ FEW = {
     "batch_powerflow.py": ["--steps", "200", "--repeats", "1", "--runpp-steps", "5"],
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
+    "devices.py": ["--sizes", "2000"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 

@@ -51,7 +51,8 @@ SERVICE = {
 TRIPS = {
     "trip_enable": 1.0, "ov1_trip_v_pu": 1.1, "ov1_trip_t_s": 2.0, "ov2_trip_v_pu": 1.2, "ov2_trip_t_s": 0.16,
     "uv1_trip_v_pu": 0.88, "uv1_trip_t_s": 2.0, "uv2_trip_v_pu": 0.5, "uv2_trip_t_s": 0.16, "of1_trip_f_hz": 51.5,
-    "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0, "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5, "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
+    "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0, "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5,
+    "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
 }  # fmt: skip
 
 
@@ -60,8 +61,8 @@ def both_on(battery: bool) -> Sequence:
     sequence = next(s for s in map(generate, range(99)) if s.battery == battery and s.set["QV_MODE_ENABLE"])
     given = {
         "AP_LIMIT_ENABLE": True, "AP_LIMIT": 0.8, "PV_MODE_ENABLE": True, "PF_MODE_ENABLE": False, "ES_RAMP_RATE": 10.0,
-        "ES_DELAY": 0.1, "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0, "MC_RETURN_T": 0.0,
-        "NP_P_MAX": VA_MAX * 1e6, "NP_P_MAX_CHARGE": VA_MAX * 1e6, "QV_MODE_ENABLE": False,
+        "ES_DELAY": 0.1, "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0,
+        "MC_RETURN_T": 0.0, "NP_P_MAX": VA_MAX * 1e6, "NP_P_MAX_CHARGE": VA_MAX * 1e6, "QV_MODE_ENABLE": False,
     }  # fmt: skip
     return replace(sequence, set={**sequence.set, **given}, dt_s=0.1)
 

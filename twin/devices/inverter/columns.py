@@ -36,6 +36,7 @@ SIZE: Final = np.uint64(ROWS * W)
 P, Q, P_BY_V, Q_BY_V, Q_LAGGED, P_LAGGED = _offsets(0, 6)
 OUT: Final = 6
 OUT_SIZE: Final = np.uint64(OUT * W)
+POWER_SIZE: Final = np.uint64(2 * W)  # the first two rows
 
 # Status of a lane (OpenDER's names); `CEASED` is added while the output is blocked.
 TRIP, ENTERING, CONTINUOUS, MANDATORY, PERMISSIVE, CEASE, MOMENTARY, NOT_DEFINED = map(float, range(8))
