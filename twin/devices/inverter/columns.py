@@ -71,7 +71,6 @@ F_LOW, F_HIGH, F_LOWEST, F_HIGHEST, MC_RESP, MC_RETURN, CTE_RESP, RT_RATE = rang
 # What a set needs: looks at the voltage within the step; the state machine; reactive power by active power.
 ACTIVE, EXPLICIT, BY_POWER = range(104, 107)
 COLUMNS: Final = 107
-EXPLICIT_FROM: Final = PF_T  # columns from here on matter to the state machine only
 
 BIG: Final = 1e300
 FAR: Final = 1e9  # beyond any voltage, frequency or time
