@@ -304,6 +304,42 @@ def test_restored_inverters_go_on_with_the_same_bytes() -> None:
     assert np.ptp(expected[:, 0], axis=0).max() > 0.1
 
 
+def test_plain_sets_are_the_general_ones_at_rest() -> None:
+    """A set that asks for little is answered by a shorter kernel: the same powers, slopes and lags."""
+    from twin.devices.inverter import columns as c
+    from twin.devices.inverter.respond import respond
+
+    rng = np.random.default_rng(4)
+    curve = {
+        "qv_v1_pu": 0.92,
+        "qv_v2_pu": 0.98,
+        "qv_v3_pu": 1.02,
+        "qv_v4_pu": 1.08,
+        "qv_q1_pu": 0.44,
+        "qv_q4_pu": -0.44,
+        "qv_olrt_s": 5.0,
+    }
+    watt = {"pv_v1_pu": 1.03, "pv_v2_pu": 1.08, "pv_p1_pu": 1.0, "pv_p2_pu": 0.2, "pv_olrt_s": 3.0}
+    for low_p, sheet in (
+        (True, {"qv_enable": 1.0}),
+        (False, {"pv_enable": 1.0}),
+        (True, {"qv_enable": 1.0, "pv_enable": 1.0}),
+        (True, {}),
+    ):
+        x = one(n=200, p_min=-1.0, s=1.05, low_p=low_p, **{**curve, **watt, **sheet})
+        assert x.table[0, c.PLAIN] == 1.0
+        for row, value in ((c.V, rng.normal(1.0, 0.06, 200)), (c.P_WANT, rng.uniform(-1, 1, 200)), (c.Q_OFFER, 0.3)):
+            x.set(row, value)
+        x.set(c.P_MIN, -1.0)
+        x.set(c.FOLLOWS, rng.random(200) < 0.2)
+        found = []
+        for plain in (1.0, 0.0):
+            x.table[0, c.PLAIN] = plain
+            found.append(x.output())
+            respond(0, 1, x.start, x.table, x.lag(1.0), x.lanes, found[-1])
+        assert np.allclose(found[0], found[1], rtol=0, atol=1e-13)
+
+
 def test_parts_of_a_step_are_the_step() -> None:
     """Status, response and lags apart, as the coupling asks for them, are what the standalone step does."""
     from twin.devices.inverter import columns as c

@@ -15,7 +15,7 @@ from twin.devices.inverter import columns as c
 from twin.devices.inverter.respond import by_power, by_voltage
 from vpp.kernel.signals import FloatArray, IntArray
 
-CHUNK = 8  # blocks that go through all parts of a step together: they stay in the cache
+CHUNK = 2  # blocks of lanes that go through all parts of a step together: they stay in the cache
 
 
 @njit(cache=True, nogil=True)

@@ -34,7 +34,9 @@ def respond(
         out: blocks of what comes out, flat.
     """
     for k in range(first, last):
-        if table[k, c.BY_POWER] > 0.0:
+        if table[k, c.PLAIN] > 0.0:
+            _plain(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
+        elif table[k, c.BY_POWER] > 0.0:
             by_power(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out, 0)
         else:
             by_voltage(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out, 0)
@@ -57,6 +59,41 @@ def share_at(at: float, low_p: float) -> float:
     """Share of the reactive capability at this active power of rated (IEEE 1547-2018, 5.2, Figure 3)."""
     low = unit((at - 0.04999) * 1e5) * min(at * 5.0, 1.0)
     return 1.0 - low_p * (1.0 - low)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _plain(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+    """Lanes of one set with volt-var, volt-watt, a constant and the capability only: `by_voltage` where it asks nothing more."""
+    v1, w1, v2, w2, v3, w3 = t[c.V1], t[c.W1], t[c.V2], t[c.W2], t[c.V3], t[c.W3]
+    q1, d1, d2, d3, constant, var_on = t[c.Q1], t[c.D1], t[c.D2], t[c.D3], t[c.CONST_Q], t[c.QV]
+    u1, uw, p1, dp, watt_on, cap_inj, cap_abs, low_p = (
+        t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.PV], t[c.CAP_INJ], t[c.CAP_ABS], t[c.LOW_P],
+    )  # fmt: skip
+    steep1, steep2, steep3, steep_p = d1 * w1, d2 * w2, d3 * w3, dp * uw
+    for block in range(np.uint64(begin), np.uint64(end)):
+        base, o = block * c.SIZE, block * c.OUT_SIZE
+        for lane in range(np.uint64(c.W)):
+            i = base + lane
+            v, s, rated, want, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.P_WANT], 1.0 - x[i + c.FOLLOWS]
+            low, mid, high = unit((v - v1) * w1), unit((v - v2) * w2), unit((v - v3) * w3)
+            q = constant + q1 + low * d1 + mid * d2 + high * d3
+            q = x[i + c.Q_LAG] + lag_q * (q - x[i + c.Q_LAG])
+            u = unit((v - u1) * uw)
+            limit = x[i + c.P_LAG] + lag_p * (p1 + u * dp - x[i + c.P_LAG])
+            out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
+            p = want + watt_on * (min(want, limit * rated) - want)
+            q = x[i + c.FOLLOWS] * x[i + c.Q_OFFER] + led * q * s
+            part = share_at(abs(p) / rated, low_p)
+            inject, absorb = min(cap_inj * part, 1.0) * s, min(cap_abs * part, 1.0) * s
+            free = min(max(inject - q, 0.0) * c.BIG, 1.0) * min(max(absorb + q, 0.0) * c.BIG, 1.0)
+            binds = inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
+            steep = steep1 * inside(low) + steep2 * inside(mid) + steep3 * inside(high)
+            out[o + lane + c.P_BY_V] = watt_on * lag_p * rated * steep_p * binds
+            out[o + lane + c.Q_BY_V] = led * lag_q * free * var_on * s * steep
+            q = min(max(q, -absorb), inject)
+            room = math.sqrt(max(s * s - q * q, 0.0))
+            out[o + lane + c.P] = min(max(p, -room), room)
+            out[o + lane + c.Q] = q
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
