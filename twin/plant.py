@@ -25,7 +25,8 @@ from vpp.kernel.seen import Event, Observation
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
 
-_O_P, _O_Q = Offer.p_mw.row, Offer.q_mvar.row
+_O_P = Offer.p_mw.row
+_ROWS = [signal.row for signal in (Offer.p_mw, Offer.q_mvar, Offer.p_avail_min_mw, Offer.p_avail_max_mw)]
 
 
 @dataclass(slots=True)
@@ -103,7 +104,8 @@ class GridModel:
             offer: what the devices offer.
             applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
-        coupling, swing, block = self.coupling, self.swing, _working(offer.block)
+        coupling, swing, offered = self.coupling, self.swing, _working(offer.block)
+        block = offered
         f_hz = self.frequency.at(t_s)
         n = coupling.spec.fleet.n
         at_hz = np.full(n, f_hz)
@@ -127,7 +129,7 @@ class GridModel:
         if swing is None:
             outcome, seen_hz = Outcome(np.array([[f_hz, f_hz, f_hz, f_hz, 0.0]])), at_hz
         else:
-            outcome = swing.end(now_ns, solved.delivered.block, taken, offer.block)
+            outcome = swing.end(now_ns, solved.delivered.block, taken, offered)
             seen_hz = np.where(swing.island_of >= 0, outcome.island[swing.island_of, 0], f_hz)
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, seen_hz, exchange)
         vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
@@ -164,7 +166,9 @@ def _working(offer: FloatArray) -> FloatArray:
     """The offers, nothing where a device's model has failed (NaN): that one is off the network."""
     if np.isfinite(offer[_O_P].sum()):
         return offer
-    return np.where(np.isnan(offer[_O_P]) & np.isin(np.arange(len(offer)), (_O_P, _O_Q))[:, None], 0.0, offer)
+    working = offer.copy()
+    working[np.ix_(_ROWS, np.isnan(offer[_O_P]))] = 0.0
+    return working
 
 
 def _slack_rows(

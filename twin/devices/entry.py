@@ -191,6 +191,7 @@ class Columns:
 class Entry(Part):
     """What every fleet entry has; its resources are called ``<id>-1``, ``<id>-2`` … (zero-padded)."""
 
+    no_series: ClassVar[tuple[str, ...]] = ("at",)  # keys whose "file:…" is no day or year of values
     foreseen: ClassVar[bool] = True  # its power by itself follows from rating and profile
     native: ClassVar[str] = ""  # which of the network's tables can lend this kind its ratings; "" for none
     by_itself: ClassVar[bool] = False  # where nobody leads it, its own control and not a profile says what it takes or gives

@@ -50,6 +50,7 @@ ROW, PLUGGED, CONTENT, UNSERVED, SHORT, SERVED = range(6)
 class EvEntry(InverterEntry):
     """Charging points, each with its own sequence of cars."""
 
+    no_series: ClassVar[tuple[str, ...]] = ("at", "sessions")
     controls: ClassVar[int] = CONTROL_FOLLOW
 
     kind: Literal["ev"]

@@ -91,6 +91,7 @@ class Outputs(Part):
 class FmuEntry(Entry):
     """Functional mock-up units: FMI 2.0 or 3.0, for co-simulation. Asked for power if an input is tied to it."""
 
+    no_series: ClassVar[tuple[str, ...]] = ("at", "file")
     foreseen: ClassVar[bool] = False
 
     kind: Literal["fmu"]
