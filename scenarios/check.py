@@ -281,8 +281,10 @@ def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
     led = inside & (plan.control == CONTROL_FOLLOW)
     low, high = float(plan.p_min_mw[led].sum()), float(plan.p_max_mw[led].sum())
     # What runs by its own control may take or give nothing at any time.
-    own = np.array([entry.by_itself for entry in s.scenario.fleet], np.bool_)[plan.entry]
-    fixed, free = inside & (plan.control == CONTROL_NONE) & ~own, inside & (plan.control == CONTROL_LIMIT)
+    fixed, free = (
+        inside & (plan.control == CONTROL_NONE) & ~(plan.by_itself & (plan.profile_p < 0)),
+        inside & (plan.control == CONTROL_LIMIT),
+    )
     if s.profiles is None:
         gives, takes = fixed & (plan.sign > 0), fixed & (plan.sign < 0)
         return np.array([low + np.sum(plan.p_mw[gives])]), np.array([high - np.sum(plan.p_mw[takes])])

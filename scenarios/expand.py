@@ -49,6 +49,7 @@ class FleetPlan:
         sources: what the resources follow over time.
         settings: curves of the inverters.
         own: by kind, the parameters and events that only its model knows.
+        by_itself: True where the device has a control of its own.
         phase: 0 for all three phases, 1…3 for one of them.
         inverter: the resource whose inverter each one shares, -1 where it has its own or none.
         group_of: innermost group of each.
@@ -82,6 +83,7 @@ class FleetPlan:
     sources: tuple[Source, ...]
     settings: Settings
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+    by_itself: BoolArray
     phase: IntArray
     inverter: IntArray
     group_of: IntArray
@@ -152,6 +154,7 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
         sources=sources,
         settings=Settings(np.concatenate([part.settings.block for part in parts], axis=1)),
         own={kind: _own([p for p, k in zip(parts, kinds) if k == kind], column) for kind in dict.fromkeys(kinds)},
+        by_itself=np.repeat([entry.by_itself for entry in scenario.fleet], count),
         phase=np.concatenate([entry.phases(m) for entry, m in zip(scenario.fleet, count)]),
         inverter=inverter,
         group_of=group_of,

@@ -67,10 +67,11 @@ def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> Fleet
         eff_discharge=plan.eff_discharge,
         capability=capability,
         groups=Groups(plan.group_names, plan.group_parent.astype(np.int32), plan.group_of.astype(np.int32)),
+        by_itself=plan.by_itself,
     )
     return FleetSpec(
         fleet, plan.p_mw, plan.q_mvar, plan.s_mva, plan.soc, plan.profile_p.astype(np.int32), plan.profile_q.astype(np.int32),
-        plan.settings, profiles, plan.sign, plan.own, plan.inverter,
+        plan.settings, profiles, plan.sign, plan.own, inverter=plan.inverter,
     )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class EvEntry(InverterEntry):
 
     no_series: ClassVar[tuple[str, ...]] = ("at", "sessions")
     controls: ClassVar[int] = CONTROL_FOLLOW
+    by_itself: ClassVar[bool] = True
 
     kind: Literal["ev"]
     connector: Literal["ac1", "ac3", "dc"] = Field("ac3", description="AC with one phase, AC with three phases, or DC")
