@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FEW = {
     "batch_powerflow.py": ["--steps", "200", "--repeats", "1", "--runpp-steps", "5"],
+    "contingencies.py": ["--cases", "40", "--pandapower-cases", "5", "--repeats", "1"],
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],

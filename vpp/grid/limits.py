@@ -73,7 +73,8 @@ def high_sides(network: Network) -> BoolArray:
     """Mask (n_branch,) of the branches whose from side is a transformer's high-voltage side."""
     kind = network.branch_kind
     two, three = (kind == BRANCH_KINDS.index(name) for name in ("trafo", "trafo3w"))
-    return two | (three & (network.branch_from_bus >= 0))
+    out: BoolArray = two | (three & (network.branch_from_bus >= 0))
+    return out
 
 
 def factors(network: Network, given: Mapping[str, float], default: float = 1.0) -> FloatArray:
@@ -146,15 +147,15 @@ def check(network: Network, v: ComplexArray, limits: Limits, *, outage: bool = F
     loading = np.where(network.branch_on, flows.loading, np.nan)
     back_limit = limits.reverse(network)
     back, rated = _reverse_power(network, v)
-    parts = (
-        (LOADING, loading, allowed, allowed - loading, allowed),
-        (VM_LOW, vm, low, vm - low, low),
-        (VM_HIGH, vm, high, high - vm, high),
-        (REVERSE, back, back_limit, back_limit - back, rated),
+    parts: tuple[tuple[FloatArray, ...], ...] = (  # in the order of QUANTITIES: value, limit, margin, scale
+        (loading, allowed, allowed - loading, allowed),
+        (vm, low, vm - low, low),
+        (vm, high, high - vm, high),
+        (back, back_limit, back_limit - back, rated),
     )
-    known = [np.flatnonzero(np.isfinite(margin)) for _, _, _, margin, _ in parts]
-    quantity = np.repeat(np.array([part[0] for part in parts], np.uint8), [len(at) for at in known])
-    value, limit, margin, scale = (np.concatenate([part[i][at] for part, at in zip(parts, known)]) for i in range(1, 5))
+    known = [np.flatnonzero(np.isfinite(part[2])) for part in parts]
+    quantity = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(at) for at in known])
+    value, limit, margin, scale = (np.concatenate([part[i][at] for part, at in zip(parts, known)]) for i in range(4))
     return Checks(quantity, np.concatenate(known).astype(np.int32), value, limit, margin, -margin / scale)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpp.grid.contingency.measure import WORSE, Bounds, Extremes, Found, measure, no_extremes, room
+from vpp.grid.contingency.measure import WORSE, Bounds, Extremes, Found, first_of, joined, measure, no_extremes, room
 from vpp.grid.contingency.outages import Outages, branch_title
 from vpp.grid.contingency.solve import OutageSolver
 from vpp.grid.limits import LOADING, QUANTITIES, VM_LOW, Checks, Limits, check
@@ -157,14 +157,13 @@ def analyse(
             if count <= len(free.case):
                 break
             free = room(2 * count)
-        parts.append(Found(*(column[:count].copy() for column in free)))
+        parts.append(first_of(free, count))
         if keep is not None:
             keep(first, v)
         if progress is not None:
             progress(first + len(v), cases)
     lost = _lost(network, outages, p_mw, q_mvar)
-    found = Found(*(np.concatenate(columns) for columns in zip(*(parts or [room(0)]))))
-    violations = _ranked(found, _ranking(converged, lost, extremes), loading_base, vm_base)
+    violations = _ranked(joined(parts), _ranking(converged, lost, extremes), loading_base, vm_base)
     return Contingencies(network, outages, converged, extremes, lost, violations, check(network, base.v, limits), base.v)
 
 
@@ -178,8 +177,10 @@ def _ranked(found: Found, ranking: IntArray, loading_base: FloatArray, vm_base: 
     place = np.empty(len(ranking), np.int64)
     place[ranking] = np.arange(len(ranking))
     order = np.lexsort((-severity, place[found.case]))
-    columns = (found.case, found.quantity, found.element, found.value, found.limit, margin, base, severity)
-    return Violations(*(column[order] for column in columns))
+    return Violations(
+        found.case[order], found.quantity[order], found.element[order], found.value[order], found.limit[order],
+        margin[order], base[order], severity[order],
+    )  # fmt: skip
 
 
 def _lost(network: Network, outages: Outages, p_mw: FloatArray, q_mvar: FloatArray) -> Lost:
@@ -190,5 +191,7 @@ def _lost(network: Network, outages: Outages, p_mw: FloatArray, q_mvar: FloatArr
     buses = np.bincount(network.node_of_bus[network.node_of_bus >= 0], minlength=network.n_node)
     size = [len(nodes) for nodes in outages.lost]
     case, nodes = np.repeat(np.arange(len(size)), size), np.concatenate([np.zeros(0, np.int32), *outages.lost])
-    sums = [np.bincount(case, x[nodes], len(size)) for x in (buses, np.maximum(-p, 0.0), np.maximum(p, 0.0))]
-    return Lost(np.rint(sums[0]).astype(np.int64), sums[1], sums[2])
+    bus, load, generation = (
+        np.bincount(case, x[nodes], len(size)).astype(np.float64) for x in (buses, np.maximum(-p, 0.0), np.maximum(p, 0.0))
+    )
+    return Lost(np.rint(bus).astype(np.int64), load, generation)

@@ -83,7 +83,7 @@ def admittances_of(network: Network) -> Admittances:
 
 
 def factorise(network: Network, v: ComplexArray) -> Factor | None:
-    """Factorise the Jacobian at voltages (n_node,) pu; None where it is singular."""
+    """Factorise the Jacobian at voltages (n_node,) pu; None where it is singular or there is nothing to solve."""
     from scipy.sparse import bmat, csr_matrix, diags
     from scipy.sparse.linalg import splu
 
@@ -94,6 +94,8 @@ def factorise(network: Network, v: ComplexArray) -> Factor | None:
     by_angle = 1j * diags(v) @ (diags(current) - y @ diags(v)).conj()
     angles = np.setdiff1d(np.arange(n), network.slack_node)
     sizes = np.setdiff1d(angles, network.pv_node)
+    if not len(angles):
+        return None
     both = [by_angle.tocsr()[:, angles], by_size.tocsr()[:, sizes]]
     blocks = [[side[angles].real for side in both], [side[sizes].imag for side in both]]
     try:
@@ -101,10 +103,11 @@ def factorise(network: Network, v: ComplexArray) -> Factor | None:
     except RuntimeError:
         return None
     equation, unknown = lu.perm_r.astype(np.int64), lu.perm_c.astype(np.int64)
-    rows = [np.full(n, -1, np.int64) for _ in range(4)]
-    rows[0][angles], rows[1][sizes] = equation[: len(angles)], equation[len(angles) :]
-    rows[2][angles], rows[3][sizes] = unknown[: len(angles)], unknown[len(angles) :]
-    return Factor(*rows, *_columns(lu.L), *_columns(lu.U), 1.0 / lu.U.diagonal())
+    row_p, row_q, col_angle, col_size = (np.full(n, -1, np.int64) for _ in range(4))
+    row_p[angles], row_q[sizes] = equation[: len(angles)], equation[len(angles) :]
+    col_angle[angles], col_size[sizes] = unknown[: len(angles)], unknown[len(angles) :]
+    lower, upper, diagonal = _columns(lu.L), _columns(lu.U), np.asarray(lu.U.diagonal(), np.float64)
+    return Factor(row_p, row_q, col_angle, col_size, *lower, *upper, 1.0 / diagonal)
 
 
 def _columns(factor: Any) -> tuple[Int32Array, Int32Array, FloatArray]:
@@ -169,8 +172,8 @@ def _changed_rows(
     row: IntArray,
     column: IntArray,
     change: FloatArray,
-) -> int:
-    """Rows of the Jacobian that outages change: fills ``row`` (r,), ``column`` (r, 4), ``change`` (r, 4); returns r, -1 for too many."""
+) -> int:  # fmt: skip
+    """Rows of the Jacobian that outages change: fills row (r,), column (r, 4), change (r, 4); returns r, -1 for too many."""
     r = 0
     for b in out:
         if y.f[b] < 0 or y.t[b] < 0:
@@ -260,7 +263,8 @@ def solve_cases(
     """Solve every case from the whole network's voltages; lost nodes come out as NaN.
 
     Args:
-        y, factor: the network, its Jacobian at ``v_base`` factorised.
+        y: the network.
+        factor: its Jacobian at ``v_base``.
         cases: what is out and lost.
         s_pu: (n,) injections.
         v_base: (n,) voltages without any outage.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +68,28 @@ def room(size: int) -> Found:
     )  # fmt: skip
 
 
+def first_of(found: Found, count: int) -> Found:
+    """A copy of the first entries."""
+    return Found(
+        found.case[:count].copy(), found.quantity[:count].copy(), found.element[:count].copy(),
+        found.value[:count].copy(), found.limit[:count].copy(),
+    )  # fmt: skip
+
+
+def joined(parts: Sequence[Found]) -> Found:
+    """Entries one after the other."""
+    parts = parts or [room(0)]
+    return Found(
+        np.concatenate([x.case for x in parts]), np.concatenate([x.quantity for x in parts]),
+        np.concatenate([x.element for x in parts]), np.concatenate([x.value for x in parts]),
+        np.concatenate([x.limit for x in parts]),
+    )  # fmt: skip
+
+
 def no_extremes(cases: int) -> Extremes:
     """Extremes of cases not looked at."""
-    number, place = (lambda: np.full(cases, np.nan)), (lambda: np.full(cases, -1, np.int64))
-    return Extremes(number(), place(), number(), place(), number(), place(), np.zeros(cases), np.zeros(cases, np.int64))
+    (a, b, c), (i, j, k) = np.full((3, cases), np.nan), np.full((3, cases), -1, np.int64)
+    return Extremes(a, i, b, j, c, k, np.zeros(cases), np.zeros(cases, np.int64))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

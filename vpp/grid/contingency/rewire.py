@@ -13,7 +13,7 @@ import numpy as np
 
 from vpp.grid.contingency.outages import reach
 from vpp.grid.network import Network
-from vpp.grid.tables import Int32Array, IntArray
+from vpp.grid.tables import ComplexArray, FloatArray, Int32Array, IntArray
 
 
 def rewire(network: Network, out: Sequence[int], fuse: Sequence[tuple[int, int]] = ()) -> tuple[Network, Int32Array]:
@@ -24,8 +24,8 @@ def rewire(network: Network, out: Sequence[int], fuse: Sequence[tuple[int, int]]
     """
     n = network.n_node
     rep = np.arange(n)
-    for a, b in fuse:
-        rep[rep == rep[b]] = rep[a]
+    for kept_node, joined in fuse:
+        rep[rep == rep[joined]] = rep[kept_node]
     if len(set(rep[network.slack_node].tolist())) < len(network.slack_node):
         raise ValueError("a tie between two sources cannot be closed")
     f, t = network.branch_from_node.astype(np.int64), network.branch_to_node.astype(np.int64)
@@ -47,25 +47,24 @@ def rewire(network: Network, out: Sequence[int], fuse: Sequence[tuple[int, int]]
     at, which = np.unique(node[generators], return_index=True)
     free = ~np.isin(at, node[network.slack_node])  # behind a slack, voltage and power are the slack's
     held = np.isin(network.pv_node, generators)
-    p_pv = np.bincount(node[generators], network.pv_p_mw[held], len(kept))
+    p_pv = np.bincount(node[generators], network.pv_p_mw[held], len(kept)).astype(np.float64)
+    indptr, indices, data = _matrix(network, np.asarray(out, np.int64), node, len(kept))
     new = dataclasses.replace(
         network, digest="", node_of_bus=node_of_bus, node_bus=node_bus,
         slack_node=node[network.slack_node], pv_node=at[free].astype(np.int32), pv_vm_pu=network.pv_vm_pu[held][which[free]],
         pv_p_mw=p_pv[at[free]], fixed_p_mw=moved(network.fixed_p_mw, node, len(kept)),
-        fixed_q_mvar=moved(network.fixed_q_mvar, node, len(kept)), **_matrix(network, np.asarray(out, np.int64), node, len(kept)),
+        fixed_q_mvar=moved(network.fixed_q_mvar, node, len(kept)), y_indptr=indptr, y_indices=indices, y_data=data,
         branch_from_node=np.where(on, node[f], -1).astype(np.int32), branch_to_node=np.where(on, node[t], -1).astype(np.int32),
     )  # fmt: skip
     return new, node
 
 
-def moved(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]], node: Int32Array, size: int
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def moved(values: FloatArray, node: Int32Array, size: int) -> FloatArray:
     """Values (n_node,) summed into the nodes of the rewired network, of which there are ``size``."""
     return np.bincount(node[node >= 0], values[node >= 0], size).astype(np.float64)
 
 
-def _matrix(network: Network, out: IntArray, node: Int32Array, size: int) -> dict[str, Int32Array]:
+def _matrix(network: Network, out: IntArray, node: Int32Array, size: int) -> tuple[Int32Array, Int32Array, ComplexArray]:
     """The admittance matrix without the branches that are out, nodes fused and dead ones left out, CSR."""
     from scipy.sparse import csr_matrix
 
@@ -85,4 +84,4 @@ def _matrix(network: Network, out: IntArray, node: Int32Array, size: int) -> dic
     keep = np.abs(y.data) > 1e-12 * scale.data  # what was taken out leaves no entry, or the tree would look meshed
     y.data[~keep] = 0.0
     y.eliminate_zeros()
-    return {"y_indptr": y.indptr.astype(np.int32), "y_indices": y.indices.astype(np.int32), "y_data": y.data}
+    return y.indptr.astype(np.int32), y.indices.astype(np.int32), y.data
