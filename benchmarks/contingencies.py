@@ -19,9 +19,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from _common import show
-
 import numpy as np
+from _common import show
 
 from vpp.grid import load_network, to_pandapower
 from vpp.grid.contingency import Outages, analyse, single_outages

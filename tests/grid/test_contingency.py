@@ -203,7 +203,7 @@ def test_violations_are_arrays_with_limit_value_and_margin() -> None:
 
 
 def test_ranking() -> None:
-    network, result, _ = solved(LARGE)
+    _, result, _ = solved(LARGE)
     order = result.ranking()
     assert sorted(order.tolist()) == list(range(len(order)))
     key = list(zip(result.converged, -result.lost.load_mw, -result.lost.generation_mw, -result.extremes.severity))

@@ -11,7 +11,7 @@ import numpy as np
 from vpp.grid.contingency.measure import WORSE, Bounds, Extremes, Found, first_of, joined, measure, no_extremes, room
 from vpp.grid.contingency.outages import Outages, branch_title
 from vpp.grid.contingency.solve import OutageSolver
-from vpp.grid.limits import LOADING, QUANTITIES, VM_LOW, Checks, Limits, check
+from vpp.grid.limits import LOADING, QUANTITIES, VM_HIGH, VM_LOW, Checks, Limits, check
 from vpp.grid.network import Network
 from vpp.grid.powerflow.choose import check_first_solve, choose
 from vpp.grid.tables import BoolArray, ByteArray, ComplexArray, FloatArray, Int32Array, IntArray
@@ -111,9 +111,15 @@ def limit_title(network: Network, quantity: int, element: int, value: float, lim
     return f"{bus_title(network, element)} at {value:.4f} pu (limit {limit:.4g} pu)"
 
 
+def element_title(network: Network, quantity: int, element: int) -> str:
+    """The bus or branch that a limit is about."""
+    return bus_title(network, element) if quantity in (VM_LOW, VM_HIGH) else branch_title(network, element)
+
+
 def bus_title(network: Network, bus: int) -> str:
     """A bus's name for people, or its id where it has none."""
-    return network.bus_name[bus] or f"bus {network.bus_id[bus]}"
+    name = network.bus_name[bus]
+    return name if name and not name.isdigit() else f"bus {name or network.bus_id[bus]}"
 
 
 def _ranking(converged: BoolArray, lost: Lost, extremes: Extremes) -> IntArray:
