@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,12 @@ def test_what_cannot_be_used_is_said(options: tuple[str, ...], text: str, capsys
 def test_no_solution_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert vpp("grid", "n1", RING, "--scale", 500) == 1
     assert "does not converge" in capsys.readouterr().err
+
+
+def test_the_howto_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/howto/contingencies.md").read_text("utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    exec(compile(code, "contingencies.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "MV1.101 Line 45 lost 3.24" in told
+    assert "loop_line_switch" in told

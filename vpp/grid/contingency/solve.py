@@ -22,7 +22,8 @@ class OutageSolver:
     def __init__(self, network: Network, *, tol_pu: float = 1e-9, max_iter: int = 30) -> None:
         """Gather the admittances. ``tol_pu``: largest mismatch, pu on sn_mva; ``max_iter``: chord iterations."""
         self.network, self.max_iter = network, max_iter
-        self.tol_pu = min(tol_pu, 1e-6 / network.sn_mva)
+        rounding = 64.0 * np.finfo(np.float64).eps * float(np.abs(network.y_data).max(initial=0.0))
+        self.tol_pu = max(min(tol_pu, 1e-6 / network.sn_mva), rounding)  # a stiff branch's flow is not known any better
         self.admittances = admittances_of(network)
         self._newton: _Newton | None = None
 
