@@ -68,7 +68,7 @@ class StateEstimator:
         """Compile."""
         self._wls = Wls(self.grid, self.meters)
         self.v = self.grid.v0.copy()
-        rows = self.grid.branch_row[self.grid.branch_row[:, 0] >= 0].ravel()
+        rows = self.grid.branch_row[(self.grid.branch_row >= 0).all(axis=1)].ravel()
         kind = np.full(len(rows), CURRENT)
         self._currents = outputs_of(self._wls.eq, self.grid, kind, rows, self._wls.pattern)
 
@@ -92,7 +92,7 @@ class StateEstimator:
 
     def _confident(self, found: Cleaned) -> Estimate:
         """The estimate with the confidence of everything in it; what is not determined is NaN."""
-        wls, _grid, fit = self._wls, self.grid, found.fit
+        wls, fit = self._wls, found.fit
         seen = observability(wls)
         start = wls.pattern.start[:-1]
         diagonal = found.inverse[start][wls.pattern.position]
@@ -112,7 +112,7 @@ class StateEstimator:
         h, slope = np.empty(len(eq.kind)), np.empty(len(eq.column))
         evaluate(eq, v, h, slope)
         sigma = np.sqrt(np.maximum(variances(eq, slope, inverse), 0.0))
-        on = grid.branch_row[:, 0] >= 0
+        on = (grid.branch_row >= 0).all(axis=1)
         ends = grid.at[grid.branch_row[on]]
         known = np.where(seen.observable[ends].all(axis=1, keepdims=True), 1.0, np.nan)
         out = np.full((2, len(on), 2), np.nan)
@@ -133,6 +133,8 @@ class StateEstimator:
         out = []
         for k, links in enumerate(seen.links):
             nodes = np.flatnonzero(seen.island == k)
-            where = f"the flow of branch {', '.join(map(str, links[:3]))}" if links else f"the voltage of node {nodes[0]}"
-            out.append(f"{len(nodes)} nodes ({', '.join(map(str, nodes[:5]))}…) are not determined; {where} would help")
+            near = ", ".join(self.grid.branch_name[b] for b in links[:3])
+            help_ = f"the flow of {near}" if links else f"the voltage of {self.grid.node_name[nodes[0]]}"
+            who = ", ".join(self.grid.node_name[k] for k in nodes[:5]) + (" …" if len(nodes) > 5 else "")
+            out.append(f"not determined: {who} ({len(nodes)} nodes); {help_} would help")
         return tuple(out)

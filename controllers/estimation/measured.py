@@ -11,7 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from vpp.grid.network import Network
+from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.threephase.factor import no_load
+from vpp.grid.threephase.network import ThreePhaseNetwork
+from vpp.kernel.errors import NetworkError
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
 VM, ANGLE, P, Q, CURRENT = range(5)
@@ -33,6 +36,7 @@ class Grid:
         p_base_mva: power of 1 pu.
         i_base_ka: (branches, 2) current of 1 pu at either end.
         zero: (n,) nodes at which nothing can be injected.
+        node_name, branch_name: what people call them.
     """
 
     n: int
@@ -46,6 +50,8 @@ class Grid:
     p_base_mva: float
     i_base_ka: FloatArray
     zero: BoolArray
+    node_name: tuple[str, ...]
+    branch_name: tuple[str, ...]
 
     @classmethod
     def of_network(cls, network: Network, injecting: IntArray | None = None) -> Grid:
@@ -75,8 +81,75 @@ class Grid:
         base = np.stack([network.branch_i_base_from_ka, network.branch_i_base_to_ka], 1)
         return cls(
             n, network.slack_node.astype(np.int64), _no_load(network), start, node, y,
-            np.concatenate([np.arange(n), f, t]), branch_row, network.sn_mva, base, zero,
+            np.concatenate([np.arange(n), f, t]), branch_row, network.sn_mva, base, zero, *_names(network),
         )  # fmt: skip
+
+    @classmethod
+    def of_threephase(cls, network: ThreePhaseNetwork) -> Grid:
+        """Compile a three-phase network; a node is a phase of a bus, a branch is a phase of one of its branches.
+
+        Powers are those of one phase, on a base of 1 MVA. Sources hold the angles of their inner nodes, not the size of
+        their voltages. NetworkError where a neutral is carried: it has no angle at 0 V.
+        """
+        if np.any(network.node_on & (network.node_phase > 3)):
+            raise NetworkError(network.source or network.name, "carried neutrals cannot be estimated")
+        live = np.flatnonzero(network.node_on)
+        new = np.full(network.n_node, -1)
+        new[live] = np.arange(len(live))
+        base = network.node_v_base
+        rows, columns, y, at, branch_row, name = _conductors(network, len(live), new)
+        i_base = np.where(branch_row >= 0, 1e3 / base[live[at[np.maximum(branch_row, 0)]]], np.nan)
+        v0 = no_load(
+            network.y_indptr, network.y_indices, network.y_data, network.fixed_node, network.fixed_v, network.node_on
+        )  # fmt: skip
+        zero = np.ones(network.n_node, np.bool_)
+        ends = np.concatenate([network.legs.a, network.legs.b])
+        zero[ends[ends >= 0]] = False
+        zero[network.fixed_node] = False
+        scale = base[live[at[rows]]] * base[live[columns]] / 1e6
+        start = np.searchsorted(rows, np.arange(len(at) + 1)).astype(np.int64)
+        return cls(
+            len(live), new[network.fixed_node], (v0 / base)[live], start, columns, y * scale, at, branch_row, 1.0, i_base,
+            zero[live], tuple(network.node_name(k) for k in live.tolist()), name,
+        )  # fmt: skip
+
+
+def _conductors(
+    network: ThreePhaseNetwork, n: int, new: IntArray
+) -> tuple[IntArray, IntArray, ComplexArray, IntArray, IntArray, tuple[str, ...]]:
+    """Rows, columns, admittances [S] and nodes of all currents of a three-phase network; rows and names of its branches.
+
+    The conductors of a branch's two terminals are paired in their order; what has no partner has no row.
+    """
+    node_row = np.repeat(np.arange(network.n_node), np.diff(network.y_indptr))
+    live = (new[node_row] >= 0) & (new[network.y_indices] >= 0)
+    rows, columns, y = [new[node_row[live]]], [new[network.y_indices[live]]], [network.y_data[live]]
+    at, pairs, names, row = [np.arange(n)], [], [], n
+    for k in range(network.n_branch):
+        first, split, last = network.branch_start[k], network.branch_split[k], network.branch_start[k + 1]
+        node = new[network.conductor_node[first:last]]
+        width, matrix = last - first, network.primitive_y[network.primitive_start[k] : network.primitive_start[k + 1]]
+        for j in range(min(split - first, last - split)):
+            names.append(f"{network.branch_name[k]}.{network.node_phase[network.conductor_node[first + j]]}")
+            if node.min() < 0:
+                pairs.append((-1, -1))
+                continue
+            for c in (j, split - first + j):
+                rows.append(np.full(width, row))
+                columns.append(node)
+                y.append(matrix.reshape(width, width)[c])
+                at.append(node[c : c + 1])
+                row += 1
+            pairs.append((row - 2, row - 1))
+    flat = [np.concatenate(part).astype(np.int64) for part in (rows, columns, at)]
+    return flat[0], flat[1], np.concatenate(y), flat[2], np.array(pairs, np.int64).reshape(-1, 2), tuple(names)
+
+
+def _names(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of nodes and branches: kind and id, as their source has them."""
+    node = tuple(f"bus {network.bus_id[b]}" if b >= 0 else f"inner node {k}" for k, b in enumerate(network.node_bus.tolist()))
+    kinds = (BRANCH_KINDS[kind] for kind in network.branch_kind.tolist())
+    return node, tuple(f"{kind} {number}" for kind, number in zip(kinds, network.branch_id.tolist(), strict=True))
 
 
 def _no_load(network: Network) -> ComplexArray:
