@@ -18,6 +18,9 @@ from vpp.kernel.errors import NetworkError
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
 VM, ANGLE, P, Q, CURRENT = range(5)
+EXPECTED: Final = "expected"  # name of what stands in where nothing is measured
+UNSURE: Final = 2.0  # standard deviation of an injection that nothing measures, of its rating
+UNSURE_VM: Final = 0.1  # and of a source's voltage [pu]
 KINDS: Final = ("vm_pu", "va_degree", "p_mw", "q_mvar", "i_ka")
 
 
@@ -36,6 +39,7 @@ class Grid:
         p_base_mva: power of 1 pu.
         i_base_ka: (branches, 2) current of 1 pu at either end.
         zero: (n,) nodes at which nothing can be injected.
+        size: (n,) complex power that may be injected at a node, as a magnitude; where a meter is missing, that much is likely.
         node_name, branch_name: what people call them.
     """
 
@@ -50,6 +54,7 @@ class Grid:
     p_base_mva: float
     i_base_ka: FloatArray
     zero: BoolArray
+    size: FloatArray
     node_name: tuple[str, ...]
     branch_name: tuple[str, ...]
 
@@ -81,7 +86,8 @@ class Grid:
         base = np.stack([network.branch_i_base_from_ka, network.branch_i_base_to_ka], 1)
         return cls(
             n, network.slack_node.astype(np.int64), _no_load(network), start, node, y,
-            np.concatenate([np.arange(n), f, t]), branch_row, network.sn_mva, base, zero, *_names(network),
+            np.concatenate([np.arange(n), f, t]), branch_row, network.sn_mva, base, zero,
+            _sizes(network, zero), *_names(network),
         )  # fmt: skip
 
     @classmethod
@@ -110,7 +116,7 @@ class Grid:
         start = np.searchsorted(rows, np.arange(len(at) + 1)).astype(np.int64)
         return cls(
             len(live), new[network.fixed_node], (v0 / base)[live], start, columns, y * scale, at, branch_row, 1.0, i_base,
-            zero[live], tuple(network.node_name(k) for k in live.tolist()), name,
+            zero[live], _phase_sizes(network, zero)[live], tuple(network.node_name(k) for k in live.tolist()), name,
         )  # fmt: skip
 
 
@@ -143,6 +149,33 @@ def _conductors(
             pairs.append((row - 2, row - 1))
     flat = [np.concatenate(part).astype(np.int64) for part in (rows, columns, at)]
     return flat[0], flat[1], np.concatenate(y), flat[2], np.array(pairs, np.int64).reshape(-1, 2), tuple(names)
+
+
+def _sizes(network: Network, zero: BoolArray) -> FloatArray:
+    """(n,) powers of everything that is rated at a node [pu]; a source may carry all of it together."""
+    out = np.hypot(network.fixed_p_mw, network.fixed_q_mvar)
+    rated = [(t.bus, np.hypot(t.p_mw, t.q_mvar)) for t in (network.loads, network.sgens)]
+    for bus, s_mva in (*rated, (network.storages.bus, np.abs(network.storages.p_mw))):
+        node = network.node_of_bus[bus]
+        np.add.at(out, node[node >= 0], s_mva[node >= 0])
+    np.add.at(out, network.pv_node, np.abs(network.pv_p_mw))
+    return _shared(out, zero, np.concatenate([network.slack_node, network.pv_node])) / network.sn_mva
+
+
+def _phase_sizes(network: ThreePhaseNetwork, zero: BoolArray) -> FloatArray:
+    """The same for the nodes of three phases [MVA]; a leg between two phases counts at both."""
+    out = np.zeros(network.n_node + 1)
+    for end in (network.legs.a, network.legs.b):
+        np.add.at(out, end, np.hypot(network.legs.p_mw, network.legs.q_mvar))
+    return _shared(out[:-1], zero, network.fixed_node)
+
+
+def _shared(size: FloatArray, zero: BoolArray, sources: IntArray) -> FloatArray:
+    """Sources may carry all of it together; nodes for which nothing is rated may have as much as the mean of those that are."""
+    rated = size[size > 0.0]
+    size = np.where((size > 0.0) | zero, size, rated.mean() if len(rated) else 1.0)
+    size[sources] = max(float(rated.sum()), 1e-6)
+    return size
 
 
 def _names(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -193,6 +226,21 @@ class Meters:
             raise ValueError("meters: kind, row, sigma, pseudo and id differ in length")
         if m and not (np.all(np.isfinite(self.sigma)) and self.sigma.min() > 0.0):
             raise ValueError(f"meters: sigma of {self.id[int(np.argmin(self.sigma))]!r} is not above zero")
+
+    def with_expectations(self, grid: Grid) -> Meters:
+        """Add what is likely without any meter: injections as large as what is rated, source voltages near no load.
+
+        They come after the meters' own and expect no power, and the sources' voltages without load.
+        """
+        free, source = np.flatnonzero(~grid.zero), grid.reference
+        sigma = np.maximum(UNSURE * grid.size[free], 1e-9)
+        return Meters(
+            np.concatenate([self.kind, np.full(len(source), VM), np.full(len(free), P), np.full(len(free), Q)]),
+            np.concatenate([self.row, source, free, free]),
+            np.concatenate([self.sigma, np.full(len(source), UNSURE_VM), sigma, sigma]),
+            np.append(self.pseudo, np.ones(len(source) + 2 * len(free), np.bool_)),
+            self.id + (EXPECTED,) * (len(source) + 2 * len(free)),
+        )
 
     @property
     def m(self) -> int:

@@ -40,29 +40,29 @@ class Observability:
     directions: int
 
 
-def observability(wls: Wls) -> Observability:
-    """Analyse the meters of the last fit (its weights, its linearisation)."""
+def observability(wls: Wls, used: BoolArray) -> Observability:
+    """Analyse a set of measurements (m,) in the network without injections."""
     n = wls.grid.n
-    if not wls.held.any():
+    held, factor = wls.directions(used)
+    if not held.any():
         return Observability(np.ones(n, np.bool_), np.full(n, -1), (), 0)
-    motions = _motions(wls)
+    motions = _motions(wls, held, factor)
     moved = np.abs(motions).max(axis=(0, 2)) > STILL
     branch = np.flatnonzero((wls.grid.branch_row >= 0).all(axis=1))
     a, b = (wls.grid.at[wls.grid.branch_row[branch, side]] for side in (0, 1))
     together = np.abs(motions[:, a] - motions[:, b]).max(axis=(0, 2)) <= STILL
     island = _components(n, a[together], b[together], moved)
     links = tuple(tuple(branch[(island[a] == k) != (island[b] == k)].tolist()) for k in range(int(island.max(initial=-1)) + 1))
-    return Observability(~moved, island, links, int(wls.held.sum()))
+    return Observability(~moved, island, links, int(held.sum()))
 
 
-def _motions(wls: Wls) -> FloatArray:
+def _motions(wls: Wls, held: BoolArray, factor: FloatArray) -> FloatArray:
     """(mixtures, n, 2) motions of angle and ln V that change no measurement, each with 1 as its largest.
 
     Each is a mixture of all directions: what all of them leave still is still in a mixture, and what one moves no
     mixture leaves still but by a coincidence of weights, which are irrational and differ between the mixtures.
     """
     p, eq = wls.pattern, wls.eq
-    held, factor = wls.directions()
     which = np.flatnonzero(held)
     out = np.empty((len(ROOTS), wls.grid.n, 2))
     for k, root in enumerate(ROOTS):
