@@ -180,6 +180,7 @@ def pandapower_of(case: Metered, z: FloatArray) -> Any:
     import pandapower as pp
 
     net, _ = load_source(case.network.source)
+    net.measurement = net.measurement.iloc[:0]  # SimBench's own
     network, grid, meters = case.network, case.grid, case.meters
     place = {int(r): (b, side) for b in range(network.n_branch) for side, r in enumerate(grid.branch_row[b]) if r >= 0}
     base = network.sn_mva
