@@ -86,7 +86,7 @@ def on_pattern(eq: Equations, pattern: Pattern) -> Equations:
 
 def _layout(grid: Grid, kind: IntArray, row: IntArray, exact: int, angles: BoolArray) -> Equations:
     """Equations without their place in a pattern; ``angles`` (n,) is False where the angle is given."""
-    start, node, y = _with_own_node(grid)
+    start, node, y = with_own_node(grid)
     angle_column = np.where(angles, np.cumsum(angles) - 1, -1)
     ln_column = int(angles.sum()) + np.arange(grid.n)
     entry_start, column = _columns(kind, row, start, node, angle_column, ln_column)
@@ -95,7 +95,7 @@ def _layout(grid: Grid, kind: IntArray, row: IntArray, exact: int, angles: BoolA
     return Equations(start, node, y, grid.at, kind, row, exact, entry_start, column, none, none, angle_column, ln_column, states)
 
 
-def _with_own_node(grid: Grid) -> tuple[IntArray, IntArray, ComplexArray]:
+def with_own_node(grid: Grid) -> tuple[IntArray, IntArray, ComplexArray]:
     """The rows of currents, each with an entry of its own node (a zero where the network has none)."""
     rows = np.repeat(np.arange(len(grid.at)), np.diff(grid.start))
     has = np.zeros(len(grid.at), np.bool_)

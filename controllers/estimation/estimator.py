@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from controllers.estimation.bad_data import SIGNIFICANCE, Cleaned, Suspect, clea
 from controllers.estimation.equations import evaluate, variances
 from controllers.estimation.measured import Grid, Meters
 from controllers.estimation.observability import Observability, observability
+from controllers.estimation.topology import BranchSuspect, doubted
 from controllers.estimation.wls import Wls
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray
 
@@ -27,6 +28,7 @@ class Estimate:
         vm_sigma_pu, va_sigma: (n,) standard deviations of magnitude [pu] and angle [rad].
         i_ka, i_sigma_ka: (branches, 2) currents at the from and to ends, and their standard deviations.
         suspects: measurements taken out as gross errors.
+        doubted: branches whose believed state the measurements speak against; suspects may then be innocent.
         critical: (m,) measurements whose error could not show.
         observability: what is determined.
         chi_square, freedom: sum of squared normalised residuals, and what it would be on average.
@@ -41,6 +43,7 @@ class Estimate:
     i_ka: FloatArray
     i_sigma_ka: FloatArray
     suspects: tuple[Suspect, ...]
+    doubted: tuple[BranchSuspect, ...]
     critical: BoolArray
     observability: Observability
     chi_square: float
@@ -92,7 +95,10 @@ class StateEstimator:
             found = clean(wls, *given, start, self.significance, self.meters.m)
             if found.fit.converged:
                 self.v = found.fit.v
-                return self._confident(wls, found)
+                estimate = self._confident(wls, found)
+                if found.clean and not found.suspects:
+                    return estimate
+                return replace(estimate, doubted=self._doubted(wls, *given))
         return self._nothing(found)
 
     def _tries(self, used: BoolArray) -> Iterator[tuple[Wls, ComplexArray | None]]:
@@ -102,6 +108,10 @@ class StateEstimator:
             yield self._wls, None
         yield self._with_expectations(), self.v
         yield self._with_expectations(), None
+
+    def _doubted(self, wls: Wls, z: FloatArray, weight: FloatArray) -> tuple[BranchSuspect, ...]:
+        """Look for a wrong state of a branch, with everything in that was measured."""
+        return doubted(wls, self.significance) if wls.fit(z, weight, self.v).converged else ()
 
     def observability(self, used: BoolArray) -> Observability:
         """What a set of measurements (m,) determines; the last ones asked for are remembered."""
@@ -138,7 +148,7 @@ class StateEstimator:
         freedom = int(used.sum()) + wls.eq.exact - (wls.eq.states - seen.directions)
         chi_square = float(np.sum(found.weight[:m] * wls.residual[:m] ** 2))
         return Estimate(
-            fit.v * known, np.abs(fit.v) * ln_sigma, angle_sigma, i_ka, i_sigma_ka, found.suspects, found.critical[:m], seen,
+            fit.v * known, np.abs(fit.v) * ln_sigma, angle_sigma, i_ka, i_sigma_ka, found.suspects, (), found.critical[:m], seen,
             chi_square, freedom, True, fit.iterations, found.clean, self._wanted(seen),
         )  # fmt: skip
 
@@ -162,7 +172,7 @@ class StateEstimator:
         nan = np.full(n, np.nan)
         wanted = self._wanted(seen) or ("measurements that agree: no state fits them",)
         return Estimate(
-            nan + 1j * nan, nan, nan, np.full((b, 2), np.nan), np.full((b, 2), np.nan), (), found.critical[:m], seen, np.nan, 0,
+            nan + 1j * nan, nan, nan, np.full((b, 2), np.nan), np.full((b, 2), np.nan), (), (), found.critical[:m], seen, np.nan, 0,
             False, found.fit.iterations, False, wanted,
         )  # fmt: skip
 

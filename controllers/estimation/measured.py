@@ -6,7 +6,7 @@ in the node voltages, in one phase as in three, so that one law serves them all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -36,6 +36,8 @@ class Grid:
             (r < n, an injection) or into one end of a branch, a sum of y times the voltages of the row's nodes.
         at: (rows,) node of each row.
         branch_row: (branches, 2) row of the current at the from and to end, -1 where the branch is off.
+        ends: (branches, 2) nodes that a branch joins or, where it is open or off, would join; -1: unknown.
+        closed: (branches,) those that join their ends.
         p_base_mva: power of 1 pu.
         i_base_ka: (branches, 2) current of 1 pu at either end.
         zero: (n,) nodes at which nothing can be injected.
@@ -51,6 +53,8 @@ class Grid:
     y: ComplexArray
     at: IntArray
     branch_row: IntArray
+    ends: IntArray
+    closed: BoolArray
     p_base_mva: float
     i_base_ka: FloatArray
     zero: BoolArray
@@ -86,7 +90,8 @@ class Grid:
         base = np.stack([network.branch_i_base_from_ka, network.branch_i_base_to_ka], 1)
         return cls(
             n, network.slack_node.astype(np.int64), _no_load(network), start, node, y,
-            np.concatenate([np.arange(n), f, t]), branch_row, network.sn_mva, base, zero,
+            np.concatenate([np.arange(n), f, t]), branch_row, _ends(network),
+            network.branch_closed, network.sn_mva, base, zero,
             _sizes(network, zero), *_names(network),
         )  # fmt: skip
 
@@ -115,9 +120,21 @@ class Grid:
         scale = base[live[at[rows]]] * base[live[columns]] / 1e6
         start = np.searchsorted(rows, np.arange(len(at) + 1)).astype(np.int64)
         return cls(
-            len(live), new[network.fixed_node], (v0 / base)[live], start, columns, y * scale, at, branch_row, 1.0, i_base,
+            len(live), new[network.fixed_node], (v0 / base)[live], start, columns, y * scale, at, branch_row,
+            np.full(branch_row.shape, -1), branch_row[:, 0] >= 0, 1.0, i_base,
             zero[live], _phase_sizes(network, zero)[live], tuple(network.node_name(k) for k in live.tolist()), name,
         )  # fmt: skip
+
+    def without(self, branch: int) -> Grid:
+        """The grid with a branch taken out; its rows stay and carry nothing."""
+        y = self.y.copy()
+        for row in self.branch_row[branch].tolist():
+            at = int(self.at[row])
+            own = slice(self.start[at], self.start[at + 1])
+            for entry in range(self.start[row], self.start[row + 1]):
+                y[own][self.node[own] == self.node[entry]] -= y[entry]
+                y[entry] = 0.0
+        return replace(self, y=y)
 
 
 def _conductors(
@@ -176,6 +193,18 @@ def _shared(size: FloatArray, zero: BoolArray, sources: IntArray) -> FloatArray:
     size = np.where((size > 0.0) | zero, size, rated.mean() if len(rated) else 1.0)
     size[sources] = max(float(rated.sum()), 1e-6)
     return size
+
+
+def _ends(network: Network) -> IntArray:
+    """(branches, 2) nodes at the ends of branches; of one that is open at an end its inner node and the bus beyond."""
+    bus = np.stack([network.branch_from_bus, network.branch_to_bus], 1)
+    node = np.stack([network.branch_from_node, network.branch_to_node], 1).astype(np.int64)
+    beyond = np.where(bus >= 0, network.node_of_bus[np.maximum(bus, 0)], -1)
+    out = np.where(network.branch_on[:, None], node, beyond)
+    for branch in np.flatnonzero(network.branch_on & ~network.branch_closed):
+        side = int(np.flatnonzero((bus[branch] >= 0) & (beyond[branch] != node[branch]))[0])
+        out[branch] = node[branch, side], beyond[branch, side]
+    return out.astype(np.int64)
 
 
 def _names(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,6 +8,7 @@ matrix well conditioned.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from controllers.estimation.cholesky import Pattern, factorise, inverse_on_pattern, solve
-from controllers.estimation.equations import Equations, equations_of, evaluate, gain, outputs_of, variances
+from controllers.estimation.equations import Equations, equations_of, evaluate, gain, outputs_of, variances, with_own_node
 from controllers.estimation.measured import CURRENT, EXPECTED, Grid, Meters
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
@@ -56,6 +57,7 @@ class Wls:
         eq, pattern: compiled.
         weight: (rows,) 1 / sigma^2; 0: left out. Exact rows come last.
         slope, factor: derivatives and factor at the last solution.
+        target: (rows,) what they should be.
         residual: (rows,) measured less estimated, at the last solution.
         expected: values of the expectations at the end of the meters, where there are any.
         outputs: (equations of) the branches' currents, for their variance.
@@ -71,7 +73,7 @@ class Wls:
     residual: FloatArray = field(init=False)
     expected: FloatArray = field(init=False)
     outputs: Equations = field(init=False)
-    _target: FloatArray = field(init=False)
+    target: FloatArray = field(init=False)
     _multiplier: FloatArray = field(init=False)
     _v: ComplexArray = field(init=False)
 
@@ -81,7 +83,7 @@ class Wls:
         rows = len(self.eq.kind)
         self.weight, self.residual = np.zeros(rows), np.zeros(rows)
         self.slope, self.factor = np.zeros(len(self.eq.column)), np.zeros(self.pattern.nnz)
-        self._target, self._multiplier = np.zeros(rows), np.zeros(self.eq.exact)
+        self.target, self._multiplier = np.zeros(rows), np.zeros(self.eq.exact)
         self._v = self.grid.v0.copy()
         self.expected = np.zeros(sum(name == EXPECTED for name in self.meters.id))
         if len(self.expected):
@@ -98,19 +100,34 @@ class Wls:
             start: (n,) voltages to begin with; by default those without injections.
         """
         m = self.meters.m
-        self._target[:m] = np.where(weight > 0.0, z, 0.0)
+        self.target[:m] = np.where(weight > 0.0, z, 0.0)
         self.weight[:m] = weight
         self.weight[m:] = RHO * max(float(weight.max(initial=0.0)), 1.0)
         self._multiplier[:] = 0.0
         self._v[:] = self.grid.v0 if start is None else start
         p = self.pattern
         iterations, objective = _gauss_newton(
-            self.eq, p.start, p.row, p.left_start, p.left_column, p.left_entry, p.position, self._target, self.weight,
+            self.eq, p.start, p.row, p.left_start, p.left_column, p.left_entry, p.position, self.target, self.weight,
             self._multiplier, self._v, self.slope, self.factor, self.residual, TOLERANCE, EXACT, MAX_ITERATIONS,
         )  # fmt: skip
         converged = iterations >= 0
         v = self._v.copy() if converged else np.full(self.grid.n, np.nan + 1j * np.nan)
         return Fit(v, converged, abs(iterations), objective if converged else math.nan)
+
+    def on(self, grid: Grid) -> Wls:
+        """The same for a grid whose currents have other admittances, but no other nodes."""
+        out = copy(self)
+        out.grid, out.eq = grid, self.eq._replace(y=with_own_node(grid)[2])
+        for name in ("weight", "slope", "factor", "residual", "target", "_multiplier", "_v"):
+            setattr(out, name, np.zeros_like(getattr(self, name)))
+        return out
+
+    def pull(self) -> FloatArray:
+        """(rows,) weight times residual at the last solution; of an exact row its multiplier takes that place."""
+        out = self.weight * self.residual
+        if self.eq.exact:
+            out[-self.eq.exact :] = -self._multiplier
+        return out
 
     def directions(self, used: BoolArray) -> tuple[BoolArray, FloatArray]:
         """Which states (in elimination order) the measurements ``used`` (m,) do not determine, and the factor that shows it.

@@ -19,6 +19,7 @@ from vpp.grid.source import load_source, quiet
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
 NETWORKS = ("pandapower:case33bw", "pandapower:cigre_mv", "simbench:1-MV-rural--0-sw")
+GROSS = 10.0  # sigmas of a gross error
 DETECTABILITY_TOLERANCE = 1e-3  # exact rows weigh a thousand times the best meter, in the covariance they are as good as that
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from controllers.estimation.estimator import StateEstimator
 from controllers.estimation.measured import ANGLE, CURRENT, VM, Meters, P
-from tests.controllers.metered import NETWORKS, Metered, metered, names, pandapower_wls, power_grid_model, powers, tellable
+from tests.controllers.metered import GROSS, NETWORKS, Metered, metered, names, pandapower_wls, power_grid_model, powers, tellable
 
 CASES = pytest.mark.parametrize("spec", NETWORKS)
-GROSS = 10.0  # sigmas of a gross error
+
 
 
 @cache
