@@ -35,6 +35,7 @@ class Estimate:
         converged, iterations: of the last fit.
         clean: False where a gross error is left that could not be located.
         wanted: what is missing, in words; empty where nothing is.
+        branch_name: what people call the branches.
     """
 
     v: ComplexArray
@@ -52,6 +53,7 @@ class Estimate:
     iterations: int
     clean: bool
     wanted: tuple[str, ...]
+    branch_name: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -91,14 +93,14 @@ class StateEstimator:
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = np.where(np.isfinite(z) & np.isfinite(spread) & (spread > 0), spread**-2.0, 0.0)
         for wls, start in self._tries(weight > 0.0):
-            given = (z, weight) if wls is self._wls else self._guide(wls, z, weight)
-            found = clean(wls, *given, start, self.significance, self.meters.m)
+            values, weights = (z, weight) if wls is self._wls else self._guide(wls, z, weight)
+            found = clean(wls, values, weights, start, self.significance, self.meters.m)
             if found.fit.converged:
                 self.v = found.fit.v
                 estimate = self._confident(wls, found)
                 if found.clean and not found.suspects:
                     return estimate
-                return replace(estimate, doubted=self._doubted(wls, *given))
+                return replace(estimate, doubted=self._doubted(wls, values, weights))
         return self._nothing(found)
 
     def _tries(self, used: BoolArray) -> Iterator[tuple[Wls, ComplexArray | None]]:
@@ -150,6 +152,7 @@ class StateEstimator:
         return Estimate(
             fit.v * known, np.abs(fit.v) * ln_sigma, angle_sigma, i_ka, i_sigma_ka, found.suspects, (), found.critical[:m], seen,
             chi_square, freedom, True, fit.iterations, found.clean, self._wanted(seen),
+            self.grid.branch_name,
         )  # fmt: skip
 
     def _branches(self, wls: Wls, v: ComplexArray, inverse: FloatArray, seen: Observability) -> tuple[FloatArray, FloatArray]:
@@ -158,7 +161,7 @@ class StateEstimator:
         h, slope = np.empty(len(eq.kind)), np.empty(len(eq.column))
         evaluate(eq, v, h, slope)
         sigma = np.sqrt(np.maximum(variances(eq, slope, inverse), 0.0))
-        on = (grid.branch_row >= 0).all(axis=1)
+        on = np.asarray((grid.branch_row >= 0).all(axis=1))
         ends = grid.at[grid.branch_row[on]]
         known = np.where(seen.observable[ends].all(axis=1, keepdims=True), 1.0, np.nan)
         out = np.full((2, len(on), 2), np.nan)
@@ -173,7 +176,7 @@ class StateEstimator:
         wanted = self._wanted(seen) or ("measurements that agree: no state fits them",)
         return Estimate(
             nan + 1j * nan, nan, nan, np.full((b, 2), np.nan), np.full((b, 2), np.nan), (), (), found.critical[:m], seen, np.nan, 0,
-            False, found.fit.iterations, False, wanted,
+            False, found.fit.iterations, False, wanted, self.grid.branch_name,
         )  # fmt: skip
 
     def _wanted(self, seen: Observability) -> tuple[str, ...]:

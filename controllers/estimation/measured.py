@@ -176,7 +176,7 @@ def _sizes(network: Network, zero: BoolArray) -> FloatArray:
         node = network.node_of_bus[bus]
         np.add.at(out, node[node >= 0], s_mva[node >= 0])
     np.add.at(out, network.pv_node, np.abs(network.pv_p_mw))
-    return _shared(out, zero, np.concatenate([network.slack_node, network.pv_node])) / network.sn_mva
+    return _shared(out, zero, np.concatenate([network.slack_node, network.pv_node]).astype(np.int64)) / network.sn_mva
 
 
 def _phase_sizes(network: ThreePhaseNetwork, zero: BoolArray) -> FloatArray:
@@ -184,7 +184,7 @@ def _phase_sizes(network: ThreePhaseNetwork, zero: BoolArray) -> FloatArray:
     out = np.zeros(network.n_node + 1)
     for end in (network.legs.a, network.legs.b):
         np.add.at(out, end, np.hypot(network.legs.p_mw, network.legs.q_mvar))
-    return _shared(out[:-1], zero, network.fixed_node)
+    return _shared(out[:-1], zero, network.fixed_node.astype(np.int64))
 
 
 def _shared(size: FloatArray, zero: BoolArray, sources: IntArray) -> FloatArray:

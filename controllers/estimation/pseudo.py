@@ -19,7 +19,7 @@ from vpp.grid.profiles import Profiles
 from vpp.kernel.signals import FloatArray, IntArray
 
 WEEK: Final = 672  # quarter-hours
-OWN_WAY: Final = 0.1  # standard deviation of what an element does beside its profile, of its rating
+OWN_WAY: Final = 0.1  # standard deviation of what an element does beside its profile, of its apparent power
 NO_PROFILE: Final = 0.5  # and of one without a profile
 
 
@@ -55,7 +55,7 @@ class Pseudo:
         ):
             at = np.where(network.node_of_bus[of] >= 0, place[network.node_of_bus[of]], -1)
             for k, rating in enumerate((p, q)):
-                _add(mean[k], variance[k], at, table, rating, profiles, suffix[k])
+                _add(mean[k], variance[k], at, table, rating, np.hypot(p, q), profiles, suffix[k])
         return cls(node, mean / grid.p_base_mva, np.sqrt(variance) / grid.p_base_mva, profiles.start_ns, profiles.step_s * 10**9)
 
     def meters(self, meters: Meters) -> Meters:
@@ -76,20 +76,20 @@ class Pseudo:
 
 
 def _add(
-    mean: FloatArray, variance: FloatArray, at: IntArray, profile: tuple[str, ...], rating: FloatArray, profiles: Profiles,
-    suffix: str,
+    mean: FloatArray, variance: FloatArray, at: IntArray, profile: tuple[str, ...], rating: FloatArray, size: FloatArray,
+    profiles: Profiles, suffix: str,
 ) -> None:  # fmt: skip
     """Add the elements of one table: their mean, and what they stray, one profile and node after another."""
     known = set(profiles.names)
     together: dict[tuple[int, str], float] = {}
-    for place, name, rated in zip(at.tolist(), profile, rating.tolist(), strict=True):
-        if place < 0 or rated == 0.0:
+    for place, name, rated, whole in zip(at.tolist(), profile, rating.tolist(), size.tolist(), strict=True):
+        if place < 0:
             continue
         if name + suffix not in known:
             mean[:, place] += rated
-            variance[:, place] += (NO_PROFILE * rated) ** 2
+            variance[:, place] += (NO_PROFILE * whole) ** 2
             continue
-        variance[:, place] += (OWN_WAY * rated) ** 2
+        variance[:, place] += (OWN_WAY * whole) ** 2
         together[place, name + suffix] = together.get((place, name + suffix), 0.0) + rated
     folded: dict[str, tuple[FloatArray, FloatArray]] = {}
     for (place, name), rated in together.items():

@@ -14,7 +14,6 @@ from tests.controllers.metered import GROSS, NETWORKS, Metered, metered, names, 
 CASES = pytest.mark.parametrize("spec", NETWORKS)
 
 
-
 @cache
 def case_of(spec: str) -> tuple[Metered, StateEstimator]:
     """A metered network and its estimator, made once."""
