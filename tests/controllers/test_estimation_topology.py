@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ import numpy as np
 import pytest
 
 from controllers.estimation.estimator import StateEstimator
-from controllers.estimation.measured import Grid
 from tests.controllers.metered import GROSS, Metered, metered, true_values
-from vpp.grid import load_network
-from vpp.grid.powerflow import choose
 from vpp.grid.source import load_source
 
 
