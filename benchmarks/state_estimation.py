@@ -88,7 +88,7 @@ def grid_model(case: Metered, method: str) -> Callable[[np.ndarray], np.ndarray]
 
 
 def pandapower(case: Metered) -> Callable[[np.ndarray], np.ndarray]:
-    """pandapower's plain WLS, ready to be called with values."""
+    """Plain WLS of pandapower, ready to be called with values."""
     from pandapower.estimation import estimate
 
     net = pandapower_of(case, np.ones(case.meters.m))

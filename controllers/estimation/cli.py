@@ -21,7 +21,7 @@ Csv = Annotated[
     Path,
     typer.Option(
         "--meters", metavar="FILE.csv", show_default=False,
-        help="Columns quantity (vm_pu, va_degree, p_mw, q_mvar, i_ka), element ('bus 5', 'line 3 from', 'trafo 0 lv'), value, sigma.",
+        help="Columns quantity (vm_pu, va_degree, p_mw, q_mvar, i_ka), element ('bus 5', 'line 3 from'), value, sigma.",
     ),
 ]  # fmt: skip
 
@@ -78,7 +78,8 @@ def described(network: Network, meters: Meters, found: Estimate) -> dict[str, An
             for s in found.suspects
         ],
         "doubted": [
-            {"branch": name[d.branch], "believed": "closed" if d.believed_closed else "open", "or": [name[k] for k in d.group[1:]]}
+            {"branch": name[d.branch], "believed": "closed" if d.believed_closed else "open",
+             "or": [name[k] for k in d.group[1:]]}
             for d in found.doubted
         ],
         "critical": [meters.id[k] for k in np.flatnonzero(found.critical).tolist()],

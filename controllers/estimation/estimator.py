@@ -174,8 +174,9 @@ class StateEstimator:
         seen = self.observability(found.weight[:m] > 0.0)
         nan = np.full(n, np.nan)
         wanted = self._wanted(seen) or ("measurements that agree: no state fits them",)
+        unknown = np.full((b, 2), np.nan)
         return Estimate(
-            nan + 1j * nan, nan, nan, np.full((b, 2), np.nan), np.full((b, 2), np.nan), (), (), found.critical[:m], seen, np.nan, 0,
+            nan + 1j * nan, nan, nan, unknown, unknown, (), (), found.critical[:m], seen, np.nan, 0,
             False, found.fit.iterations, False, wanted, self.grid.branch_name,
         )  # fmt: skip
 
