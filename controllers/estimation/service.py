@@ -110,7 +110,7 @@ class GridEstimator:
         return GridState(
             now_ns, vm, np.where(dead, np.nan, np.degrees(np.angle(found.v))[node]),
             np.where(dead, np.nan, found.vm_sigma_pu[node]), loading, byte,
-            suspects=tuple(meters.id[s.measurement] for s in found.suspects),
+            suspects=tuple(meters.id[s.measurement] for s in found.suspects if not meters.pseudo[s.measurement]),
             doubted=tuple(grid.branch_name[d.branch] for d in found.doubted), wanted=found.wanted,
         )  # fmt: skip
 

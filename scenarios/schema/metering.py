@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vpp.fields import Part, Pu, Ratio, Seconds
+from vpp.fields import Part, Ratio, Seconds
 
 
 class VoltageMeters(Part):
@@ -16,7 +16,7 @@ class VoltageMeters(Part):
     at: Literal["sources", "busbars", "all"] | tuple[int, ...] = Field(
         "busbars", description="at the sources, at the busbars that their transformers feed too, at all buses, or bus ids"
     )
-    sigma_pu: Pu = Field(0.003, gt=0, description="standard deviation [pu]")
+    sigma_pu: Ratio = Field(0.003, gt=0, description="standard deviation [pu]")
     delay_s: Seconds = Field(0.0, description="a value arrives this long after it was measured [s]")
 
 
@@ -34,7 +34,7 @@ class SmartMeters(Part):
     kind: Literal["smart"]
     share: Ratio = Field(1.0, le=1, description="part of the buses that have one; which, the seed decides [1]")
     sigma: Ratio = Field(0.02, gt=0, description="standard deviation of P and Q, of what is rated at the bus [1]")
-    sigma_pu: Pu = Field(0.005, gt=0, description="standard deviation of the voltage [pu]")
+    sigma_pu: Ratio = Field(0.005, gt=0, description="standard deviation of the voltage [pu]")
     delay_s: Seconds = Field(900.0, description="a value arrives this long after it was measured [s]")
 
 
