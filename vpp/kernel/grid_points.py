@@ -23,7 +23,7 @@ class PointLayout:
         element: (m,) what a meter of the network stands at, as "bus 5" or "line 3", "" for none; empty: none anywhere. There
             powers at a bus are injections, powers at a branch flow into it.
         side: (m,) end of a branch, "from" or "to", "" at a bus.
-        sigma: (m,) standard deviation that the meter states, in the point's unit; NaN: none.
+        sigma: (m,) standard deviation that the meter states, in the point's unit; 0: none stated.
     """
 
     id: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class PointLayout:
     def followed_by(self, other: PointLayout) -> PointLayout:
         """The points of both, these first."""
         m, k = len(self.id), len(other.id)
-        filled = {"element": ("",), "side": ("",), "sigma": (float("nan"),)}
+        filled = {"element": ("",), "side": ("",), "sigma": (0.0,)}
         plain = ("id", "quantity", "group")
         names: dict[str, tuple[Any, ...]] = {name: getattr(self, name) + getattr(other, name) for name in plain}
         for name, blank in filled.items():
