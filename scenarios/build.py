@@ -20,6 +20,7 @@ from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
+from scenarios.metering import estimating, grid_meters
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
@@ -120,7 +121,8 @@ def build(scenario: Scenario) -> System:
     sensors = sensors_of(scenario, plan, spec.fleet, rating, points, spec.disturbed)
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
-    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
+    meters = grid_meters(scenario, network, spec.fleet, rating)
+    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters)
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
     group, s_mva = shared_inverters(plan)
@@ -137,7 +139,9 @@ def build(scenario: Scenario) -> System:
     first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
     check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))
-    return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
+    desk = _desk(scenario, plan, plant, dt_ns)
+    desk.estimating = estimating(scenario, network, spec.fleet, grid.points, year)
+    return System(scenario, network, plan, plant, chain, desk, (engine.name, reason))
 
 
 def surroundings(scenario: Scenario, profiles: Profiles | None, network: Network) -> Surroundings:
@@ -210,7 +214,7 @@ def run(
     journal = None
     try:
         if "seen" in scenario.record:
-            journal = recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
+            journal = recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps)
         shares = simulate(system, recorder, wiring)
     except KeyboardInterrupt:
         writer.close("interrupted", **_results(recorder, None))

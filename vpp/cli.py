@@ -52,7 +52,7 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "dash": ("dashboards.cli:dash", LOOK),
     "diff": ("vpp.historian.cli:diff", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
-    "grid": ("vpp.grid.cli:app", NETWORKS),
+    "grid": ("scenarios.grid_cli:app", NETWORKS),
 }
 EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 
