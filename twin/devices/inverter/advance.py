@@ -17,7 +17,7 @@ from twin.devices.inverter.compiled import kernel
 from twin.devices.inverter.respond import by_power, by_voltage
 from vpp.kernel.signals import FloatArray, IntArray
 
-CHUNK = 1  # blocks of lanes that go through all parts of a step together: they stay in the nearest cache
+CHUNK = 2  # blocks of lanes that go through all parts of a step together: they stay in the nearest cache
 
 
 @kernel
@@ -43,23 +43,24 @@ def advance(
 
 
 @kernel
-def ticks(dt_s: float) -> int:
-    """Length of a step in ticks, one at least."""
-    return np.int64(min(max(np.rint(dt_s * c.PER_SECOND), 1.0), float(c.LONGEST)))
+def ticks(dt_s: float) -> float:
+    """Length of a step in whole ticks, one at least."""
+    return min(max(np.rint(dt_s * c.PER_SECOND), 1.0), c.LONGEST)
 
 
 @kernel
-def reached(time_s: float, dt_s: float) -> int:
-    """The first whole tick at which a time is over. A tick is so long that the step has a whole number of them."""
-    found = math.ceil(time_s / dt_s * ticks(dt_s) - 1e-6)
-    return np.int64(c.NEVER) if found > c.LONGEST else np.int64(found)
+def reached(time_s: float, per_s: float) -> float:
+    """The first whole tick at which a time is over, one at least; a tick is so long that a step has a whole number of them."""
+    found = max(math.ceil(time_s * per_s - 1e-6), 1.0)
+    return np.inf if found > c.LONGEST else found
 
 
 @kernel
-def timer(t: int, over: bool, under: bool, step: int) -> int:
-    """Time for which a quantity has been outside: above zero on the high side, below zero on the low side."""
-    high, low = min(max(t, 0) + step, c.LONGEST), max(min(t, 0) - step, -c.LONGEST)
-    return high if over else (low if under else 0)
+def timer(before: int, over: bool, under: bool, step: float) -> float:
+    """Ticks for which a quantity has been outside: above zero on the high side, below zero on the low side."""
+    t = float(before)
+    high, low = min(max(t, 0.0) + step, c.LONGEST), max(min(t, 0.0) - step, -c.LONGEST)
+    return high if over else (low if under else 0.0)
 
 
 @kernel
@@ -68,18 +69,19 @@ def _status(begin: int, end: int, t: FloatArray, x: c.Lanes, dt_s: float) -> Non
     ov1, ov2, uv1, uv2, of1, of2, uf1, uf2 = (
         t[c.OV1], t[c.OV2], t[c.UV1], t[c.UV2], t[c.OF1], t[c.OF2], t[c.UF1], t[c.UF2],
     )  # fmt: skip
+    step = ticks(dt_s)
+    per_s = step / dt_s
     ov1_t, ov2_t, uv1_t, uv2_t, of1_t, of2_t, uf1_t, uf2_t = (
-        reached(t[c.OV1_T], dt_s), reached(t[c.OV2_T], dt_s), reached(t[c.UV1_T], dt_s), reached(t[c.UV2_T], dt_s),
-        reached(t[c.OF1_T], dt_s), reached(t[c.OF2_T], dt_s), reached(t[c.UF1_T], dt_s), reached(t[c.UF2_T], dt_s),
+        reached(t[c.OV1_T], per_s), reached(t[c.OV2_T], per_s), reached(t[c.UV1_T], per_s), reached(t[c.UV2_T], per_s),
+        reached(t[c.OF1_T], per_s), reached(t[c.OF2_T], per_s), reached(t[c.UF1_T], per_s), reached(t[c.UF2_T], per_s),
     )  # fmt: skip
     v_low, v_high, f_low, f_high = t[c.ES_V_LOW], t[c.ES_V_HIGH], t[c.ES_F_LOW], t[c.ES_F_HIGH]
-    step = ticks(dt_s)
-    delay, random = t[c.ES_DELAY] / dt_s * step - 1e-6, t[c.ES_RANDOM] / dt_s * step / c.LONGEST
+    delay, random = t[c.ES_DELAY] * per_s - 1e-6, t[c.ES_RANDOM] * per_s / c.LONGEST
     mand_low, mand_high, perm_low, perm_high = t[c.MAND_LOW], t[c.MAND_HIGH], t[c.PERM_LOW], t[c.PERM_HIGH]
     cease_low, cease_high, mc_low, mc_high = t[c.CEASE_LOW], t[c.CEASE_HIGH], t[c.MC_LOW], t[c.MC_HIGH]
     slow, fast, slowest, fastest = t[c.F_LOW], t[c.F_HIGH], t[c.F_LOWEST], t[c.F_HIGHEST]
-    mc_resp, mc_return, cte_resp = reached(t[c.MC_RESP], dt_s), reached(t[c.MC_RETURN], dt_s), reached(t[c.CTE_RESP], dt_s)
-    ramp = min(math.floor(step / (t[c.ES_RATE] * dt_s) + 1e-6), c.LONGEST - 1)
+    mc_resp, mc_return, cte_resp = reached(t[c.MC_RESP], per_s), reached(t[c.MC_RETURN], per_s), reached(t[c.CTE_RESP], per_s)
+    ramp = min(math.floor(per_s / t[c.ES_RATE] + 1e-6), c.LONGEST - 1.0)
     a, m, times, marks = x.asked, x.more, x.ticks, x.marks
     for block in range(np.uint64(begin), np.uint64(end)):
         base, base_j = block * c.A_SIZE, block * c.M_SIZE
@@ -91,18 +93,17 @@ def _status(begin: int, end: int, t: FloatArray, x: c.Lanes, dt_s: float) -> Non
             tv2 = timer(times[h + c.T_V2], v > ov2, v < uv2, step)
             tf1 = timer(times[h + c.T_F1], f > of1, f < uf1, step)
             tf2 = timer(times[h + c.T_F2], f > of2, f < uf2, step)
-            out = (tv1 > 0) & (tv1 >= ov1_t) | (tv1 < 0) & (-tv1 >= uv1_t)
-            out |= (tv2 > 0) & (tv2 >= ov2_t) | (tv2 < 0) & (-tv2 >= uv2_t)
-            out |= (tf1 > 0) & (tf1 >= of1_t) | (tf1 < 0) & (-tf1 >= uf1_t)
-            out |= (tf2 > 0) & (tf2 >= of2_t) | (tf2 < 0) & (-tf2 >= uf2_t)
+            out = (tv1 >= ov1_t) | (tv1 <= -uv1_t) | (tv2 >= ov2_t) | (tv2 <= -uv2_t)
+            out |= (tf1 >= of1_t) | (tf1 <= -uf1_t) | (tf2 >= of2_t) | (tf2 <= -uf2_t)
             fits = (v >= v_low) & (v <= v_high) & (f >= f_low) & (f <= f_high) & permit
-            es = min(times[h + c.T_ES] + step, c.LONGEST) if fits else 0
+            es = min(float(times[h + c.T_ES]) + step, c.LONGEST) if fits else 0.0
             before = marks[n + c.STATUS]
             ceased = before >= c.CEASED
             before -= c.CEASED if ceased else 0
-            waits = (before == c.TRIP) & ~(fits & (es >= delay + random * times[h + c.WAIT]))
+            waits = (before == c.TRIP) & ~(fits & (es >= delay + random * float(times[h + c.WAIT])))
             out = out | waits | ~permit
-            status = c.ENTERING if times[h + c.T_RAMP] <= ramp else c.CONTINUOUS
+            in_service = float(times[h + c.T_RAMP])
+            status = c.ENTERING if in_service <= ramp else c.CONTINUOUS
             status = c.MANDATORY if (v < mand_low) | (v > mand_high) | (f <= slow) | (f >= fast) else status
             status = c.PERMISSIVE if (v < perm_low) | (v > perm_high) else status
             status = c.CEASE if (v < cease_low) | (v > cease_high) else status
@@ -111,12 +112,13 @@ def _status(begin: int, end: int, t: FloatArray, x: c.Lanes, dt_s: float) -> Non
             status = c.TRIP if out else status
             cease, moment = status == c.CEASE, status == c.MOMENTARY
             same = (cease == (before == c.CEASE)) & (moment == (before == c.MOMENTARY))
-            blocked = min(times[h + c.T_BLOCK] + step, c.LONGEST) if same else step
+            blocked = min(float(times[h + c.T_BLOCK]) + step, c.LONGEST) if same else step
             back = ~(cease | moment | out) & (blocked >= mc_return)
             ceases = cease & (blocked >= cte_resp) | moment & (blocked >= mc_resp) | ceased & ~back | out
-            times[h + c.T_V1], times[h + c.T_V2], times[h + c.T_F1], times[h + c.T_F2] = tv1, tv2, tf1, tf2
-            times[h + c.T_ES], times[h + c.T_BLOCK] = es, blocked
-            times[h + c.T_RAMP] = 0 if out else min(times[h + c.T_RAMP] + step, c.LONGEST)
+            times[h + c.T_V1], times[h + c.T_V2] = np.int32(tv1), np.int32(tv2)
+            times[h + c.T_F1], times[h + c.T_F2] = np.int32(tf1), np.int32(tf2)
+            times[h + c.T_ES], times[h + c.T_BLOCK] = np.int32(es), np.int32(blocked)
+            times[h + c.T_RAMP] = np.int32(0.0 if out else min(in_service + step, c.LONGEST))
             marks[n + c.STATUS] = status + c.CEASED if ceases else status
 
 
@@ -147,7 +149,7 @@ def _power(begin: int, end: int, t: FloatArray, lag: FloatArray, x: c.Lanes, dt_
             pv = 1.0 if tripped else pv
             aim = limit + charging * more
             cap = 1.0 if tripped else min(max(aim, m[j + c.P_CAP] - step), m[j + c.P_CAP] + step)
-            ramp, was = min(times[h + c.T_RAMP] * per_tick, c.ES_DONE), marks[n + c.EVENT]
+            ramp, was = min(float(times[h + c.T_RAMP]) * per_tick, c.ES_DONE), marks[n + c.EVENT]
             plain = min(max(min(offer, ramp), -ramp), cap)
             event = 2 if f > f_of else (-2 if f < f_uf else 0)
             entering = (given == c.ENTERING) | (m[j + c.P_OUT] > c.FAR * 0.5)

@@ -70,8 +70,7 @@ TYPES: Final[tuple[Any, ...]] = (np.float64, np.float64, np.int32, np.int8)
 A_SIZE, M_SIZE, T_SIZE, K_SIZE = (np.uint64(W * len(rows)) for rows in ROWS)
 
 PER_SECOND: Final = 1e4  # ticks
-LONGEST: Final = 2**30 - 1  # where times end [ticks]: 30 hours; the sum of two of them is still a number of 32 bits
-NEVER: Final = 2**31 - 1
+LONGEST: Final = 2.0**31 - 1.0  # where times end [ticks]: 60 hours
 
 # What comes out: active and reactive power [MW, Mvar], how they answer to voltage, and the lags at the end of the step.
 OUT: Final = 6

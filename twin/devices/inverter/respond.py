@@ -253,39 +253,72 @@ def _crossing(size: float, sign: float, k: tuple[float, ...], s: float, side: fl
 def _by_curve(
     begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, rise: float, x: c.Lanes, out: FloatArray, origin: int
 ) -> None:
-    """Watt-var. Outside the circle the inverter stands where its curve crosses it; a second look finds the right piece."""
+    """Watt-var; what stands outside the nameplate circle is led back to it, in blocks where there is any."""
     u1, uw, p1, dp, charges, watt_on, k = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV], _points(t)
-    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
-    i_max = t[c.I_MAX]
     a, m, marks = x.asked, x.more, x.marks
     for block in range(np.uint64(begin), np.uint64(end)):
         base, base_j, base_n = block * c.A_SIZE, block * c.M_SIZE, block * c.K_SIZE
-        o = (block - np.uint64(origin)) * c.OUT_SIZE
+        o, outside = (block - np.uint64(origin)) * c.OUT_SIZE, 0
         for lane in range(np.uint64(c.W)):
-            i, j, n = base + lane, base_j + lane, base_n + lane
-            follows, on = float(marks[n + c.FOLLOWS]), delivers(marks[n + c.STATUS])
-            v, s, rated, ratio, led = a[i + c.V], a[i + c.S], a[i + c.PR], m[j + c.RATIO], 1.0 - follows
+            i, j = base + lane, base_j + lane
+            v, s, rated, ratio, led = (
+                a[i + c.V],
+                a[i + c.S],
+                a[i + c.PR],
+                m[j + c.RATIO],
+                1.0 - float(marks[base_n + lane + c.FOLLOWS]),
+            )
             p, limit, answer = _watt(v, i, j, u1, uw, p1, dp + charges * (ratio - 1.0), lag_p, watt_on, a, m)
-            sign = 1.0 if p >= 0.0 else -1.0
             side = rated if p >= 0.0 else rated * ratio
             curve, slope = watt_var(p / side, k)
             q = a[i + c.Q_LAG] + lag_q * (curve - a[i + c.Q_LAG])
             out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
-            part = share_at(abs(p) / rated, low_p)
-            inject = min((cap_inj if p >= 0.0 else cap_inj_c) * part, 1.0) * s
-            absorb = min((cap_abs if p >= 0.0 else cap_abs_c) * part, 1.0) * s
-            over = (p * p + q * q * s * s > s * s) & (led > 0.5)
-            size = _crossing(min(abs(p), s), sign, k, s, side)
-            size = min(_crossing(min(size, s), sign, k, s, side), abs(p))
-            most = abs(watt_var(sign * size / side, k)[0]) * s
-            p = sign * size if over else p
-            asked = led * q * s + follows * a[i + c.Q_OFFER]
-            asked = min(max(asked, -most), most) if over else asked
-            current = min(i_max * v, 1.0) * s
-            q = min(max(asked, -min(absorb, current)), min(inject, current))
-            free = 0.0 if over | (q != asked) else 1.0
-            room = min(math.sqrt(max(current * current - q * q, 0.0)), abs(m[j + c.P_OUT]) + rise * v * s)
-            out[o + lane + c.P] = on * min(max(p, -room), room)
-            out[o + lane + c.Q] = on * q
-            out[o + lane + c.P_BY_V] = on * answer
-            out[o + lane + c.Q_BY_V] = on * answer * lag_q * led * free * slope * s / side
+            out[o + lane + c.P], out[o + lane + c.Q] = p, q * s
+            out[o + lane + c.P_BY_V], out[o + lane + c.Q_BY_V] = answer, answer * lag_q * led * slope * s / side
+            outside |= int((p * p + q * q * s * s > s * s) & (led > 0.5))
+        if outside != 0:
+            _to_circle(base, base_j, base_n, o, k, x, out)
+        _within(base, base_j, base_n, o, t, rise, x, out)
+
+
+@kernel
+def _to_circle(
+    base: np.uint64, base_j: np.uint64, base_n: np.uint64, o: np.uint64, k: tuple[float, ...], x: c.Lanes, out: FloatArray
+) -> None:
+    """Lanes of a block that are outside: to where their curve crosses the circle; a second look finds the right piece."""
+    a, m, marks = x.asked, x.more, x.marks
+    for lane in range(np.uint64(c.W)):
+        s, rated, led = a[base + lane + c.S], a[base + lane + c.PR], 1.0 - float(marks[base_n + lane + c.FOLLOWS])
+        p, q = out[o + lane + c.P], out[o + lane + c.Q]
+        over = (p * p + q * q > s * s) & (led > 0.5)
+        sign = 1.0 if p >= 0.0 else -1.0
+        side = rated if p >= 0.0 else rated * m[base_j + lane + c.RATIO]
+        size = _crossing(min(abs(p), s), sign, k, s, side)
+        size = min(_crossing(min(size, s), sign, k, s, side), abs(p))
+        most = abs(watt_var(sign * size / side, k)[0]) * s
+        out[o + lane + c.P] = sign * size if over else p
+        out[o + lane + c.Q] = min(max(q, -most), most) if over else q
+        out[o + lane + c.Q_BY_V] = 0.0 if over else out[o + lane + c.Q_BY_V]
+
+
+@kernel
+def _within(
+    base: np.uint64, base_j: np.uint64, base_n: np.uint64, o: np.uint64, t: FloatArray, rise: float, x: c.Lanes, out: FloatArray
+) -> None:
+    """What the curve asks of a block's lanes, or a command, within capability, current limit and ramp."""
+    cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
+    i_max, a, m, marks = t[c.I_MAX], x.asked, x.more, x.marks
+    for lane in range(np.uint64(c.W)):
+        i, j, n = base + lane, base_j + lane, base_n + lane
+        v, s, p, follows = a[i + c.V], a[i + c.S], out[o + lane + c.P], float(marks[n + c.FOLLOWS])
+        on = delivers(marks[n + c.STATUS])
+        part = share_at(abs(p) / a[i + c.PR], low_p)
+        inject = min((cap_inj if p >= 0.0 else cap_inj_c) * part, 1.0) * s
+        absorb = min((cap_abs if p >= 0.0 else cap_abs_c) * part, 1.0) * s
+        asked = (1.0 - follows) * out[o + lane + c.Q] + follows * a[i + c.Q_OFFER]
+        current = min(i_max * v, 1.0) * s
+        q = min(max(asked, -min(absorb, current)), min(inject, current))
+        room = min(math.sqrt(max(current * current - q * q, 0.0)), abs(m[j + c.P_OUT]) + rise * v * s)
+        out[o + lane + c.P], out[o + lane + c.Q] = on * min(max(p, -room), room), on * q
+        out[o + lane + c.P_BY_V] *= on
+        out[o + lane + c.Q_BY_V] *= on if q == asked else 0.0
