@@ -17,7 +17,7 @@ from twin.devices.inverter.compiled import kernel
 from twin.devices.inverter.respond import by_power, by_voltage
 from vpp.kernel.signals import FloatArray, IntArray
 
-CHUNK = 2  # blocks of lanes that go through all parts of a step together: they stay in the nearest cache
+CHUNK = 1  # blocks of lanes that go through all parts of a step together: they stay in the nearest cache
 
 
 @kernel

@@ -170,7 +170,7 @@ class Inverters:
         return np.repeat(steps.max(axis=0, initial=0.0) * t[:, c.QV], sizes) * s + by_power * p_slope, p_slope
 
     def lag(self, dt_s: float) -> FloatArray:
-        """What a step lets through, (5, sets): share of a change of reactive power, volt-watt, droop, reference; rise of power [pu].
+        """What a step lets through, (5, sets): share of a change of Q, volt-watt, droop and reference; rise of power [pu].
 
         A step longer than three response times is steady: 1, the curve holds exactly.
         """
