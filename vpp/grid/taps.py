@@ -40,15 +40,18 @@ def multiplier(network: Network, pos: FloatArray | Int32Array) -> FloatArray:
     return out
 
 
-def step_entries(network: Network) -> StepEntries:
-    """Derivatives of the admittance matrix by every tap position, then by every shunt's step."""
+def step_entries(network: Network, pos: FloatArray | None = None) -> StepEntries:
+    """Derivatives of the admittance matrix by every tap position, then by every shunt's step.
+
+    ``pos`` (n_tap,) is where the taps are in ``network`` if that is between two steps.
+    """
     taps, shunts = network.taps, network.shunts
     f, t = (x[taps.branch].astype(np.int64) for x in (network.branch_from_node, network.branch_to_node))
     own = np.where(taps.at_from, network.yff[taps.branch], network.ytt[taps.branch])
     here, there = np.where(taps.at_from, f, t), np.where(taps.at_from, t, f)
     up = np.where(taps.at_from, network.yft[taps.branch], network.ytf[taps.branch])
     down = np.where(taps.at_from, network.ytf[taps.branch], network.yft[taps.branch])
-    r = taps.step / multiplier(network, taps.pos)
+    r = taps.step / multiplier(network, taps.pos if pos is None else pos)
     none = np.zeros_like(own)
     dy = np.stack([-2.0 * r * own, -r * up, -r * down, none], 1)
     d2y = np.stack([6.0 * r * r * own, 2.0 * r * r * up, 2.0 * r * r * down, none], 1)

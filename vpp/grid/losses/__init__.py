@@ -1,0 +1,6 @@
+"""Least losses: Volt/VAR optimisation and reconfiguration."""
+
+from vpp.grid.losses.problem import Breach, Devices, Limits, VoltVar, breaches
+from vpp.grid.losses.volt_var import VoltVarOptimiser, volt_var
+
+__all__ = ["Breach", "Devices", "Limits", "VoltVar", "VoltVarOptimiser", "breaches", "volt_var"]
