@@ -15,7 +15,7 @@ from vpp.grid.losses.problem import Limits
 from vpp.grid.network import Network
 from vpp.grid.sensitivity import Pattern, Sensitivity
 from vpp.grid.tables import ComplexArray, FloatArray, IntArray
-from vpp.grid.taps import StepEntries, step_entries
+from vpp.grid.taps import StepEntries
 
 
 class Local(NamedTuple):
@@ -78,10 +78,6 @@ class Model:
         shape = (-1,) + (1,) * (v.ndim - 1)
         out: ComplexArray = near.reshape(shape) * v[f] + far.reshape(shape) * v[t]
         return out
-
-    def linearise(self, network: Network, v: ComplexArray, entries: StepEntries | None = None) -> Linear:
-        """Derivatives at a solved state of the network, its taps where they are."""
-        return Linear(self, network, v, entries if entries is not None else step_entries(network))
 
 
 class Linear:
@@ -201,7 +197,7 @@ def _limited(network: Network, limits: Limits) -> Limited:
         (0, network.branch_i_base_from_ka, network.branch_i_max_from_ka),
         (1, network.branch_i_base_to_ka, network.branch_i_max_to_ka),
     ):
-        b = np.flatnonzero(network.branch_on & np.isfinite(rated))
+        b = np.flatnonzero(network.branch_on & np.isfinite(rated) & np.isfinite(limits.loading))
         sides.append(b)
         to.append(np.full(len(b), code))
         most.append(limits.loading * rated[b] / base[b])

@@ -65,7 +65,7 @@ class Limits:
 
     Attributes:
         vm_min_pu, vm_max_pu: (n_node,) band of the voltages; -inf and inf: none.
-        loading: highest current, in rated currents, of every rated branch.
+        loading: highest current, in rated currents, of every rated branch; inf: none.
         price: of 1 pu of voltage outside, or 100 % of rated current above, at one place, in units of the losses at the
             start: so high that losses never buy a breach.
     """

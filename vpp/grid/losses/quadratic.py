@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vpp.grid.tables import FloatArray
+from vpp.grid.tables import FloatArray, IntArray
 
 OPTIONS = {"output_flag": False, "threads": 1, "qp_regularization_value": 0.0}
 
@@ -32,6 +32,7 @@ class QuadraticSolver:
 
         self._h: Any = highspy
         self._highs = highspy.Highs()
+        self._triangles: dict[int, tuple[IntArray, IntArray]] = {}
         for name, value in OPTIONS.items():
             self._highs.setOptionValue(name, value)
 
@@ -58,17 +59,20 @@ class QuadraticSolver:
         lp.row_lower_, lp.row_upper_ = np.full(k, -np.inf), problem.limit
         lp.a_matrix_.format_ = self._h.MatrixFormat.kRowwise
         lp.a_matrix_.start_ = (np.arange(k + 1) * (n + 1)).astype(np.int32)
-        slack = np.arange(n, n + k)[:, None]
-        lp.a_matrix_.index_ = np.hstack([np.broadcast_to(np.arange(n), (k, n)), slack]).ravel().astype(np.int32)
-        lp.a_matrix_.value_ = np.hstack([problem.rows, np.full((k, 1), -1.0)]).ravel()
+        index, value = np.empty((k, n + 1), np.int32), np.full((k, n + 1), -1.0)
+        index[:, :n], index[:, n], value[:, :n] = np.arange(n), np.arange(n, n + k), problem.rows
+        lp.a_matrix_.index_, lp.a_matrix_.value_ = index.ravel(), value.ravel()
         return lp
 
     def _hessian(self, hessian: FloatArray, n: int, k: int) -> Any:
         out = self._h.HighsHessian()
         out.dim_, out.format_ = n + k, self._h.HessianFormat.kTriangular
-        col, row = np.triu_indices(n)  # the lower triangle by columns
-        out.start_ = np.concatenate([np.cumsum(np.concatenate([[0], n - np.arange(n)])), np.full(k, len(col))]).astype(np.int32)
-        out.index_, out.value_ = row.astype(np.int32), hessian[row, col]
+        if n not in self._triangles:
+            self._triangles[n] = np.triu_indices(n)
+        col, row = self._triangles[n]  # the lower triangle by columns
+        start = np.full(n + k + 1, len(col), np.int32)
+        start[:n] = np.arange(n) * (2 * n + 1 - np.arange(n)) // 2
+        out.start_, out.index_, out.value_ = start, row.astype(np.int32), hessian[row, col]
         return out
 
 

@@ -10,17 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpp.grid.losses.model import Model
+from vpp.grid.losses.model import Linear, Model
 from vpp.grid.losses.problem import Devices, Limits, VoltVar, breaches
 from vpp.grid.losses.quadratic import Quadratic, QuadraticSolver
 from vpp.grid.network import Network
 from vpp.grid.powerflow.lightsim2grid_engine import LightSim2Grid
 from vpp.grid.powerflow.port import net_injections
 from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, IntArray
-from vpp.grid.taps import step_entries, stepped
+from vpp.grid.taps import StepEntries, step_entries, stepped
 from vpp.kernel.errors import Diverged
 
-ENOUGH = 1e-8  # gain, as a share of the losses at the start, that is not worth another round
+ENOUGH = 1e-8  # promised gain, as a share of the losses at the start, that is not worth a step
+LAST = 1e-6  # gain of a round after which another one promises nothing: convergence is quadratic
 NEAR = 1e-9  # of a device's range: it has not moved
 
 
@@ -62,6 +63,7 @@ class VoltVarOptimiser:
         self._engine = LightSim2Grid(network)
         pattern = self._model.pattern
         self._stored = self._engine.entries(pattern.row, pattern.col) if len(self._moves) else np.zeros(0, np.int64)
+        self._still = step_entries(network)
         self._solver = QuadraticSolver()
 
     def solve(self, p_mw: FloatArray, q_mvar: FloatArray, rounds: int = 12) -> VoltVar:
@@ -136,6 +138,12 @@ class VoltVarOptimiser:
         steps[self._moves] = u[len(self.devices.bus) :]
         return steps[: len(self.network.taps)], steps[len(self.network.taps) :]
 
+    def _entries(self, point: _Point) -> StepEntries:
+        """What the steps do at a point."""
+        if not len(self._moves):
+            return self._still
+        return step_entries(point.network, self._positions(point.u)[0])
+
     def _descend(self, point: _Point, free: BoolArray, rounds: int) -> tuple[_Point, int, bool]:
         """Go down from a point with some of the devices: the best point, rounds used, whether it settled."""
         width = np.where(free, self._high - self._low, 0.0)
@@ -146,7 +154,7 @@ class VoltVarOptimiser:
             return point, 0, True
         for k in range(rounds):
             if fresh:
-                linear = self._model.linearise(point.network, point.v, step_entries(point.network, self._positions(point.u)[0]))
+                linear = Linear(self._model, point.network, point.v, self._entries(point))
                 local = linear.local()
             low = np.maximum(self._low - point.u, -reach * width)[moving] / width[moving]
             high = np.minimum(self._high - point.u, reach * width)[moving] / width[moving]
@@ -174,7 +182,7 @@ class VoltVarOptimiser:
             fresh = real > 0.0
             if new is not None and fresh:
                 point = new
-                if real < ENOUGH:
+                if real < LAST:
                     return point, k + 1, True
             if real < 0.25 * gain:
                 reach = min(reach, size) / 4.0
