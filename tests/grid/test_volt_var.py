@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.grid.opf import ipopt, opp_network, runopp
+from tests.grid.opf import EXACT, ipopt, opp_network, runopp
 from vpp.grid import Network, load_network
 from vpp.grid.losses import Devices, Limits, VoltVarOptimiser, volt_var
 from vpp.grid.losses.model import Linear, Model
@@ -21,9 +21,10 @@ SHARE = 1e-4
 
 
 def band(network: Network, low: float, high: float) -> Limits:
-    """The same band everywhere but at the sources; no branch is limited."""
+    """The same band everywhere but where the voltage is held; no branch is limited."""
     vm_min, vm_max = np.full(network.n_node, low), np.full(network.n_node, high)
-    vm_min[network.slack_node], vm_max[network.slack_node] = -np.inf, np.inf
+    held = np.concatenate([network.slack_node, network.pv_node])
+    vm_min[held], vm_max[held] = -np.inf, np.inf
     return Limits(vm_min, vm_max, loading=np.inf)
 
 
@@ -69,11 +70,12 @@ def test_losses_are_at_most_those_of_runopp() -> None:
     network = load_network("pandapower:case33bw")
     devices, own, p, q = with_inverters(network, 4)
     for limits in (band(network, 0.9, 1.1), band(network, 0.9615, 1.0)):
-        theirs = runopp(opp_network(network, own, devices, limits))
+        net = opp_network(network, own, devices, limits)
         found = volt_var(network, p, q, devices, limits)
         assert not found.breaches
-        assert found.loss_mw <= theirs * (1.0 + 1e-6)
-        assert found.loss_mw >= theirs * (1.0 - 1e-3)
+        # Its default tolerances are absolute on the whole cost, about 1 % of the losses: then ours are lower. Exact, they agree.
+        assert found.loss_mw < runopp(net)
+        assert found.loss_mw == pytest.approx(runopp(net, **EXACT), rel=SHARE)
 
 
 def test_derivatives_are_those_of_the_functions() -> None:
