@@ -23,12 +23,10 @@ class Local(NamedTuple):
 
     Attributes:
         gradient: (n_u,) of the losses, MW.
-        value, limit, jacobian: (k,), (k,), (k, n_u) of the limited quantities, about pu: value <= limit.
+        jacobian: (k, n_u) of the limited quantities, about pu.
     """
 
     gradient: FloatArray
-    value: FloatArray
-    limit: FloatArray
     jacobian: FloatArray
 
 
@@ -56,6 +54,7 @@ class Model:
         self.network, self.node, self.pattern = network, node, Pattern(network)
         self.device: IntArray = np.zeros(0, np.int64)  # which taps and shunts are among the devices
         self.limited = _limited(network, limits)
+        self.bus_shunts = _bus_shunts(self.pattern, network)
 
     def losses(self, network: Network, v: ComplexArray) -> float:
         """The branches' losses, MW."""
@@ -102,7 +101,7 @@ class Linear:
         self.loss_by_v = self.at.loss_gradient()
 
     def local(self) -> Local:
-        """Gradient of the losses; the limited quantities and their derivatives."""
+        """First derivatives of the losses and of the limited quantities."""
         model, v, dv, c = self.model, self.v, self.dv, self.model.limited
         gradient = np.real(np.conj(self.loss_by_v) @ dv)
         gradient[len(model.node) :] += np.real((np.conj(v[self.row]) * self.dy * v[self.col] * self.of_branch).sum(axis=1))
@@ -115,8 +114,7 @@ class Linear:
             dvm2[c.high] / (2.0 * c.vm_high)[:, None],
             di2 * (c.per / (2.0 * c.i_max))[:, None],
         ])  # fmt: skip
-        values = model.values(self.network, v)
-        return Local(gradient * self.network.sn_mva, values, np.zeros_like(values), jacobian)
+        return Local(gradient * self.network.sn_mva, jacobian)
 
     def _own_current(self) -> None:
         """Add what a tap does to its own branch's current directly."""
@@ -141,7 +139,8 @@ class Linear:
         pv = np.zeros(net.n_node, bool)
         pv[net.pv_node] = True
         d = np.where(pv, factor.real, factor) + 0j
-        diagonal = weight - self._bus_shunts() + np.where(pv, factor.imag, 0.0)
+        shunts = model.bus_shunts if net is model.network else _bus_shunts(model.pattern, net)
+        diagonal = weight - shunts + np.where(pv, factor.imag, 0.0)
         product = self._y_times(dv)
         k = np.conj(dv.T) @ ((d + 1.0)[:, None] * product + diagonal[:, None] * dv)
         if nu.any():
@@ -161,16 +160,6 @@ class Linear:
 
         net = self.network
         out: ComplexArray = csr_matrix((net.y_data, net.y_indices, net.y_indptr), shape=(net.n_node, net.n_node)) @ x
-        return out
-
-    def _bus_shunts(self) -> ComplexArray:
-        """What the diagonal of the admittance matrix has beside the branches (n_node,)."""
-        net, on, n, pattern = self.network, self.network.branch_on, self.network.n_node, self.model.pattern
-        out = np.zeros(n, np.complex128)
-        same = pattern.row == pattern.col
-        out[pattern.row[same]] = net.y_data[same]
-        np.subtract.at(out, net.branch_from_node[on], net.yff[on])
-        np.subtract.at(out, net.branch_to_node[on], net.ytt[on])
         return out
 
     def _current_gradient(self, nu: FloatArray) -> ComplexArray:
@@ -206,3 +195,13 @@ def _limited(network: Network, limits: Limits) -> Limited:
         low, high, np.concatenate(sides), np.concatenate(to), limits.vm_min_pu[low], limits.vm_max_pu[high],
         np.concatenate(most), np.concatenate(per),
     )  # fmt: skip
+
+
+def _bus_shunts(pattern: Pattern, network: Network) -> ComplexArray:
+    """What the diagonal of the admittance matrix has beside the branches (n_node,)."""
+    on, same = network.branch_on, pattern.row == pattern.col
+    out = np.zeros(network.n_node, np.complex128)
+    out[pattern.row[same]] = network.y_data[same]
+    np.subtract.at(out, network.branch_from_node[on], network.yff[on])
+    np.subtract.at(out, network.branch_to_node[on], network.ytt[on])
+    return out

@@ -32,6 +32,7 @@ class _Point(NamedTuple):
     network: Network
     v: ComplexArray
     loss_mw: float
+    values: FloatArray
     merit: float
 
 
@@ -63,6 +64,7 @@ class VoltVarOptimiser:
         self._engine = LightSim2Grid(network)
         pattern = self._model.pattern
         self._stored = self._engine.entries(pattern.row, pattern.col) if len(self._moves) else np.zeros(0, np.int64)
+        self._unchanged = np.zeros(0, np.complex128)
         self._still = step_entries(network)
         self._solver = QuadraticSolver()
 
@@ -77,22 +79,25 @@ class VoltVarOptimiser:
             Diverged: the power flow has no solution at the start.
         """
         m = len(self.devices.bus)
-        self._p, self._q = np.asarray(p_mw, np.float64), np.asarray(q_mvar, np.float64)
+        p_all, q_all = net_injections(self.network, p_mw, q_mvar)
+        self._p = np.asarray(p_mw, np.float64)
+        self._s: ComplexArray = np.asarray(p_all + 1j * q_all, np.complex128) / self.network.sn_mva
         u = np.concatenate([self.devices.q_mvar, self._steps[self._moves]])
         self._loss0 = 1.0
         first = self._point(u, None)
         if first is None:
             raise Diverged(self.network.name, "the power flow has no solution where the optimisation is to begin")
-        start = first._replace(merit=self._set_scale(first))
-        free = np.ones(len(u), bool)
-        inside = self._point(np.clip(u, self._low, self._high), first.v)
+        self._loss0 = max(first.loss_mw, 1e-9 * self.network.sn_mva)
+        start = first._replace(merit=self._priced(first.loss_mw, first.values))
+        free, legal = np.ones(len(u), bool), np.clip(u, self._low, self._high)
+        inside = start if np.array_equal(legal, u) else self._point(legal, first.v)
         best, done, settled = self._descend(inside if inside is not None else start, free, rounds)
         relaxed = best.loss_mw
         if len(self._moves):
             free[m:] = False
             rounded = np.concatenate([best.u[:m], np.rint(best.u[m:])])
             point = self._point(rounded, best.v)
-            candidates = [start if np.all(start.u >= self._low) and np.all(start.u <= self._high) else None, point]
+            candidates = [start if inside is start else None, point]
             best, more, settled = self._descend(min(filter(None, candidates), key=lambda c: c.merit), free, rounds)
             if point is not None and best.merit > point.merit:
                 best = point
@@ -102,35 +107,28 @@ class VoltVarOptimiser:
             breaches(best.network, best.v, self.limits), breaches(start.network, start.v, self.limits), done, settled,
         )  # fmt: skip
 
-    def _set_scale(self, first: _Point) -> float:
-        """Take the losses at the start as the unit; the start's merit."""
-        self._loss0 = max(first.loss_mw, 1e-9 * self.network.sn_mva)
-        return self._merit(first.network, first.v, first.loss_mw)
-
-    def _merit(self, network: Network, v: ComplexArray, loss: float) -> float:
-        return loss / self._loss0 + self.limits.price * float(np.maximum(self._model.values(network, v), 0.0).sum())
+    def _priced(self, loss: float, values: FloatArray) -> float:
+        """The merit: losses and breaches, in the losses at the start."""
+        return loss / self._loss0 + self.limits.price * float(np.maximum(values, 0.0).sum())
 
     def _point(self, u: FloatArray, v_start: ComplexArray | None) -> _Point | None:
         """Solve with the devices at ``u``; None where there is no solution."""
-        m = len(self.devices.bus)
-        q = self._q + np.bincount(self._model.node, u[:m], self.network.n_node)
-        if not len(self._moves):
-            solution = self._engine.solve(self._p, q, v_start)
-            network, v = self.network, solution.v if solution.converged else None
-        else:
-            pos, step = self._positions(u)
-            network = stepped(self.network, pos, step)
-            p_all, q_all = net_injections(self.network, self._p, q)
-            s = np.asarray(p_all + 1j * q_all, np.complex128) / self.network.sn_mva
-            begin = v_start if v_start is not None else self._engine.solve(self._p, q).v
-            if not np.all(np.isfinite(begin)):
-                return None
+        network, change = self.network, self._unchanged
+        if len(self._moves):
+            network = stepped(self.network, *self._positions(u))
             change = network.y_data - self.network.y_data
-            v = self._engine.solve_changed(s, begin, self._stored, change, np.zeros(0, np.int32))
+        s = self._s + np.bincount(self._model.node, u[: len(self.devices.bus)], self.network.n_node) * 1j / self.network.sn_mva
+        begin = v_start
+        if begin is None:
+            solution = self._engine.solve(self._p, s.imag * self.network.sn_mva - self.network.fixed_q_mvar)
+            if not solution.converged:
+                return None
+            begin = solution.v
+        v = self._engine.solve_changed(s, begin, self._stored, change, np.zeros(0, np.int32))
         if v is None:
             return None
-        loss = self._model.losses(network, v)
-        return _Point(u, network, v, loss, self._merit(network, v, loss))
+        loss, values = self._model.losses(network, v), self._model.values(network, v)
+        return _Point(u, network, v, loss, values, self._priced(loss, values))
 
     def _positions(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Every tap's position and every shunt's step at ``u``."""
@@ -148,7 +146,7 @@ class VoltVarOptimiser:
         """Go down from a point with some of the devices: the best point, rounds used, whether it settled."""
         width = np.where(free, self._high - self._low, 0.0)
         moving = np.flatnonzero(width > 0.0)
-        multipliers = np.zeros(len(self._model.values(point.network, point.v)))
+        multipliers = np.zeros(len(point.values))
         reach, fresh = 1.0, True
         if not len(moving):
             return point, 0, True
@@ -160,17 +158,17 @@ class VoltVarOptimiser:
             high = np.minimum(self._high - point.u, reach * width)[moving] / width[moving]
             hessian = linear.hessian(multipliers * self._loss0)[np.ix_(moving, moving)] * np.outer(width[moving], width[moving])
             jacobian = local.jacobian[:, moving] * width[moving]
-            most = local.value + np.where(jacobian > 0, jacobian * high, jacobian * low).sum(axis=1)
+            most = point.values + np.where(jacobian > 0, jacobian * high, jacobian * low).sum(axis=1)
             rows = np.flatnonzero(most > 0.0)
             gradient = local.gradient[moving] * width[moving] / self._loss0
             problem = Quadratic(
-                hessian / self._loss0, gradient, jacobian[rows], -local.value[rows], self.limits.price, low, high
+                hessian / self._loss0, gradient, jacobian[rows], -point.values[rows], self.limits.price, low, high
             )  # fmt: skip
             found = self._solver.solve(problem)
             if found is None:
                 reach, fresh = reach / 4.0, False
                 continue
-            gain, size = self._gain(problem, local.value, jacobian, found[0]), float(np.abs(found[0]).max())
+            gain, size = self._gain(problem, point.values, jacobian, found[0]), float(np.abs(found[0]).max())
             if gain < ENOUGH or size < NEAR:
                 return point, k + 1, True
             u = point.u.copy()
