@@ -159,7 +159,10 @@ class _Search:
         solution = self.engine.solve(p, q)
         self.v = solution.v if solution.converged else np.asarray(self.engine.solve(0 * p, 0 * q).v)
         self.known: dict[frozenset[int], tuple[ComplexArray, float, float] | None] = {}
-        self.unit, self.switchable = 1.0, frozenset(lines.tolist())
+        pair = np.where(whole.branch_on, np.minimum(f, t) * whole.n_node + np.maximum(f, t), -1)
+        _, first, count = np.unique(pair, return_index=True, return_counts=True)
+        alone = first[count == 1]  # a line beside another one opens no loop
+        self.unit, self.switchable = 1.0, frozenset(np.intersect1d(lines, alone).tolist())
 
     @property
     def tried(self) -> int:
@@ -203,13 +206,13 @@ class _Search:
     def parents(self, state: frozenset[int]) -> tuple[list[int], list[int], int]:
         """Spanning forest from the sources: parent and branch to it of each node (-1 at sources), loops left over."""
         near: list[list[tuple[int, int]]] = [[] for _ in range(self.whole.n_node)]
-        edges = 0
+        pairs = set()
         for b in np.flatnonzero(self.whole.branch_on).tolist():
             if b not in state:
                 f, t = self.ends[b].tolist()
                 near[f].append((t, b))
                 near[t].append((f, b))
-                edges += 1
+                pairs.add((min(f, t), max(f, t)))
         parent, by = [-2] * len(near), [-1] * len(near)
         order = self.whole.slack_node.tolist()
         for s in order:
@@ -219,7 +222,7 @@ class _Search:
                 if parent[m] == -2:
                     parent[m], by[m] = k, b
                     order.append(m)
-        loops = edges - (len(order) - len(self.whole.slack_node)) if len(order) == len(near) else -1
+        loops = len(pairs) - (len(order) - len(self.whole.slack_node)) if len(order) == len(near) else -1
         return parent, by, loops
 
     def is_radial(self, state: frozenset[int]) -> bool:
