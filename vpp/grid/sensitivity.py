@@ -151,7 +151,9 @@ class Sensitivity:
         """Gradients (n_node, k) of branch currents by the voltages, and the currents (k,), both in kA."""
         net, b = self.network, np.asarray(branches, np.int64)
         f, t = net.branch_from_node[b], net.branch_to_node[b]
-        near, far, base = (net.ytf, net.ytt, net.branch_i_base_to_ka) if to_side else (net.yff, net.yft, net.branch_i_base_from_ka)
+        near, far, base = (
+            (net.ytf, net.ytt, net.branch_i_base_to_ka) if to_side else (net.yff, net.yft, net.branch_i_base_from_ka)
+        )
         current = np.where((f >= 0) & (t >= 0), near[b] * self.v[f] + far[b] * self.v[t], 0.0)
         size = np.abs(current)
         flows = size > NOISE * np.abs(near[b] * self.v[f])  # an open end's current is what rounding leaves

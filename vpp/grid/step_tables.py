@@ -72,7 +72,9 @@ def shunt_table(net: Any, position: Int32Array, sn_mva: float) -> Shunts:
     ratio = np.where(np.isfinite(rated), kv / rated, 1.0) ** 2
     y = (_column(table, "p_mw") - 1j * _column(table, "q_mvar")) * ratio / sn_mva
     step, most = (_column(table, c).astype(np.int32) for c in ("step", "max_step"))
-    names = tuple("" if v is None or v != v else str(v) for v in table["name"].tolist()) if "name" in table else ("",) * len(table)
+    names = (
+        tuple("" if v is None or v != v else str(v) for v in table["name"].tolist()) if "name" in table else ("",) * len(table)
+    )
     return Shunts(table.index.to_numpy().astype(np.int64), bus, step, np.maximum(step, most), y, names)
 
 

@@ -117,9 +117,7 @@ def without(network: Network, off: frozenset[int]) -> Network:
     y = coo_matrix((np.concatenate(values), places), shape=(n, n)).tocsr()
     y.sort_indices()
     zero = {name: np.where(out, 0.0, getattr(network, name)) for name in ("yff", "yft", "ytf", "ytt")}
-    nodes = {
-        name: np.where(out, -1, getattr(network, name)).astype(np.int32) for name in ("branch_from_node", "branch_to_node")
-    }
+    nodes = {name: np.where(out, -1, getattr(network, name)).astype(np.int32) for name in ("branch_from_node", "branch_to_node")}
     return dataclasses.replace(
         network, y_indptr=y.indptr.astype(np.int32), y_indices=y.indices.astype(np.int32), y_data=y.data, **zero, **nodes
     )
