@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from vpp.grid.losses.cli import losses
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Look at a network, validate it, convert it.")
 
 WRONG: Final = 1
@@ -153,3 +155,6 @@ def convert(
         raise NetworkError(str(out), f"cannot be written: {error.strerror}") from error
     for file in files:
         typer.echo(file)
+
+
+app.command("losses")(losses)
