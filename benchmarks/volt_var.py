@@ -12,18 +12,20 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from typing import Any
 
 import _common
 import numpy as np
 
-from vpp.grid import load_network, to_pandapower
+from vpp.grid import Network, load_network, to_pandapower
 from vpp.grid.losses import Devices, Limits, VoltVarOptimiser
 from vpp.grid.source import quiet
+from vpp.grid.tables import FloatArray, Int32Array
 
 BAND = (0.9, 1.1)
 
 
-def opp_network(network, bus, p_mw, devices):  # type: ignore[no-untyped-def]
+def opp_network(network: Network, bus: Int32Array, p_mw: FloatArray, devices: Devices) -> Any:
     """The same problem as pandapower states it: what is bought at the source costs, so least losses are least cost."""
     import pandapower as pp
 
@@ -32,7 +34,8 @@ def opp_network(network, bus, p_mw, devices):  # type: ignore[no-untyped-def]
     net.bus["min_vm_pu"], net.bus["max_vm_pu"] = BAND
     for k, at in enumerate(bus.tolist()):
         pp.create_sgen(
-            net, int(network.bus_id[at]), p_mw=float(p_mw[k]), controllable=True, min_p_mw=float(p_mw[k]), max_p_mw=float(p_mw[k]),
+            net, int(network.bus_id[at]), p_mw=float(p_mw[k]), controllable=True,
+            min_p_mw=float(p_mw[k]), max_p_mw=float(p_mw[k]),
             min_q_mvar=float(devices.q_min_mvar[k]), max_q_mvar=float(devices.q_max_mvar[k]),
         )  # fmt: skip
     pp.create_poly_cost(net, net.ext_grid.index[0], "ext_grid", cp1_eur_per_mw=1.0)
@@ -76,7 +79,10 @@ def main() -> None:
         ("case", f"case33bw, {network.n_node} nodes, {len(bus)} inverters, band {BAND[0]}-{BAND[1]} pu, one thread"),
         ("ours", f"{kept_us / 1e3:.2f} ms; {fresh_us / 1e3:.2f} ms from nothing; {found.rounds} linearisations"),
         ("runopp", f"{theirs_us / 1e3:.1f} ms"),
-        ("losses", f"ours {found.loss_mw * 1e3:.3f} kW, runopp {theirs_mw * 1e3:.3f} kW, at the start {found.before_mw * 1e3:.3f} kW"),
+        (
+            "losses",
+            f"ours {found.loss_mw * 1e3:.3f} kW, runopp {theirs_mw * 1e3:.3f} kW, at the start {found.before_mw * 1e3:.3f} kW",
+        ),
         ("ratio", f"{ratio_kept:.0f} times as fast; {ratio:.0f} times from nothing (wanted: 50 at equal or lower losses)"),
     ]
     results = {

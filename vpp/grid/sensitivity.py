@@ -176,8 +176,9 @@ class Sensitivity:
         g_f = i_f + np.conj(net.yff[on]) * vf + np.conj(net.ytf[on]) * vt
         g_t = i_t + np.conj(net.yft[on]) * vf + np.conj(net.ytt[on]) * vt
         n = net.n_node
-        out: ComplexArray = np.bincount(f, g_f.real, n) + np.bincount(t, g_t.real, n) + 0j
-        out += 1j * (np.bincount(f, g_f.imag, n) + np.bincount(t, g_t.imag, n))
+        out = np.empty(n, np.complex128)
+        out.real = np.bincount(f, g_f.real, n) + np.bincount(t, g_t.real, n)
+        out.imag = np.bincount(f, g_f.imag, n) + np.bincount(t, g_t.imag, n)
         return out
 
     def loss(self) -> tuple[FloatArray, FloatArray]:

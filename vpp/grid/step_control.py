@@ -142,13 +142,14 @@ class ControlledFlow:
     def settle(self, p_mw: FloatArray, q_mvar: FloatArray, rounds: int = 200) -> Controlled:
         """Solve and move, each control that is outside one step a round, until all rest; delays do not count."""
         moved = 0
-        for k in range(rounds + 1):
+        while True:
             now, v = self._solve(p_mw, q_mvar)
             if v is None:
                 return Controlled(now, np.full(now.n_node, np.nan + 1j * np.nan), False, moved, False)
             want = self._wanted(v)
-            if not want.any() or k == rounds:
+            if not want.any() or rounds == 0:
                 break
+            rounds -= 1
             self._pos[self.controls.device] += want.astype(np.int32)
             moved += int(np.abs(want).sum())
         self._waited[:], self._again[:] = 0.0, False

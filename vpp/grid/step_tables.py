@@ -38,9 +38,10 @@ def tap_table(net: Any, branch_kind: ByteArray, branch_id: IntArray) -> Taps:
             high = np.where(np.isfinite(numbers["max"]), numbers["max"], numbers["pos"])
             step = numbers["step_percent"] / 100.0
             parts.append([branch, np.full(len(here), leg == "hv"), numbers["pos"], low, high, numbers["neutral"], step])
-    types = (np.int32, np.bool_, np.int32, np.int32, np.int32, np.int32, np.float64)
-    columns = [np.concatenate([p[k] for p in parts] or [np.zeros(0)]).astype(t) for k, t in enumerate(types)]
-    return Taps(*columns)  # type: ignore[arg-type]
+    none = np.zeros(0)
+    branch, at_from, pos, low, high, neutral, step = (np.concatenate([none, *(p[k] for p in parts)]) for k in range(7))
+    at, lowest, highest, middle = (x.astype(np.int32) for x in (pos, low, high, neutral))
+    return Taps(branch.astype(np.int32), at_from.astype(np.bool_), at, lowest, highest, middle, step)
 
 
 def _plain_ratio(table: Any) -> BoolArray:

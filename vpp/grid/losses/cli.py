@@ -15,7 +15,9 @@ def losses(
     spec: Annotated[
         str, typer.Argument(metavar="NETWORK", show_default=False, help="simbench:<code>, pandapower:<name>, or a file.")
     ],
-    reconfigured: Annotated[bool, typer.Option("--reconfigure", help="Also look for better open points (radial networks).")] = False,
+    reconfigured: Annotated[
+        bool, typer.Option("--reconfigure", help="Also look for better open points (radial networks).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Say where a network loses power at its stated loads, and what voltage control or other open points would save."""
@@ -117,7 +119,9 @@ def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     kw, best = found["losses_kw"], found["volt_var"]
     kinds = ", ".join(f"{kind} {value:.4g}" for kind, value in kw.items() if kind != "total")
     lines = [("network", found["network"]), ("losses", f"{kw['total']:.4g} kW ({kinds})")]
-    lines.append(("volt/var", f"{best['loss_kw']:.4g} kW, {_saved(best, kw)}; {best['inverters']} inverters at {best['q_kvar']:.4g} kvar"))
+    lines.append(
+        ("volt/var", f"{best['loss_kw']:.4g} kW, {_saved(best, kw)}; {best['inverters']} inverters at {best['q_kvar']:.4g} kvar")
+    )
     lines += [("", f"{step['name']}: step {step['from']} -> {step['to']}") for step in [*best["taps"], *best["shunts"]]]
     lines += _breaches(best["breaches"], len(best["breaches_before"]))
     change = found.get("reconfiguration")

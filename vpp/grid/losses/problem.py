@@ -131,15 +131,14 @@ class VoltVar:
 
 def breaches(network: Network, v: ComplexArray, limits: Limits, tolerance: float = 1e-6) -> tuple[Breach, ...]:
     """Every limit that voltages ``v`` (n_node,) do not keep, buses first."""
-    out = []
+    out: list[Breach] = []
     vm = np.abs(v)
     for name, beyond, limit in (
         ("vm_low", limits.vm_min_pu - vm > tolerance, limits.vm_min_pu),
         ("vm_high", vm - limits.vm_max_pu > tolerance, limits.vm_max_pu),
     ):
-        for node in np.flatnonzero(beyond & (network.node_bus >= 0)).tolist():
-            out.append(Breach(name, int(network.node_bus[node]), float(vm[node]), float(limit[node])))
+        nodes = np.flatnonzero(beyond & (network.node_bus >= 0)).tolist()
+        out += [Breach(name, int(network.node_bus[n]), float(vm[n]), float(limit[n])) for n in nodes]
     loading = network.branch_flows(v).loading
-    for branch in np.flatnonzero(loading - limits.loading > tolerance).tolist():
-        out.append(Breach("loading", branch, float(loading[branch]), limits.loading))
-    return tuple(out)
+    over = np.flatnonzero(loading - limits.loading > tolerance).tolist()
+    return (*out, *(Breach("loading", b, float(loading[b]), limits.loading) for b in over))

@@ -55,7 +55,8 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
 
     Args:
         network: a radial network. Its ties are lines between energised buses that are out of service or open at a switch.
-        p_mw, q_mvar: (n_node,) injections.
+        p_mw: (n_node,) injections.
+        q_mvar: (n_node,) the same for reactive power.
         limits: (of ``network``'s nodes) what has to be kept, at a price; default: the bands of its buses.
 
     Raises:
@@ -75,7 +76,7 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
     best = search.descend(start)
     opened = search.opened_by_current(len(start))
     if opened is not None:
-        best = min(best, search.descend(opened), key=lambda state: search.merit(state))
+        best = min(best, search.descend(opened), key=search.merit)
     final, v, before = without(whole, best), search.solved(best), search.solved(start)
     return Reconfiguration(
         final, tuple(sorted(best)), tuple(sorted(best - start)), tuple(sorted(start - best)), v, search.loss(best), first[1],
@@ -84,7 +85,10 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
 
 
 def all_closed(network: Network) -> Network:
-    """The network with every line between buses in service closed at both ends; branches keep their positions."""
+    """The network with every line between buses in service closed at both ends; branches keep their positions.
+
+    Its digest is empty: it is not what its source says, so pandapower does not get it from there.
+    """
     from vpp.grid.compile import compile_network
     from vpp.grid.store import to_pandapower
 
@@ -93,7 +97,7 @@ def all_closed(network: Network) -> Network:
     net.line["in_service"] = (live.loc[net.line.from_bus].to_numpy() & live.loc[net.line.to_bus].to_numpy()).astype(bool)
     at_line = (net.switch.et == "l").to_numpy()
     net.switch.loc[at_line, "closed"] = True
-    return compile_network(net, network.source, network.digest, network.notes)
+    return compile_network(net, network.source, "", network.notes)
 
 
 def without(network: Network, off: frozenset[int]) -> Network:
@@ -116,11 +120,12 @@ def without(network: Network, off: frozenset[int]) -> Network:
     places = np.concatenate([k, f, f, t, t]), np.concatenate([k, f, t, f, t])
     y = coo_matrix((np.concatenate(values), places), shape=(n, n)).tocsr()
     y.sort_indices()
-    zero = {name: np.where(out, 0.0, getattr(network, name)) for name in ("yff", "yft", "ytf", "ytt")}
-    nodes = {name: np.where(out, -1, getattr(network, name)).astype(np.int32) for name in ("branch_from_node", "branch_to_node")}
+    yff, yft, ytf, ytt = (np.where(out, 0.0, x) for x in (network.yff, network.yft, network.ytf, network.ytt))
+    f, t = (np.where(out, -1, x).astype(np.int32) for x in (network.branch_from_node, network.branch_to_node))
     return dataclasses.replace(
-        network, y_indptr=y.indptr.astype(np.int32), y_indices=y.indices.astype(np.int32), y_data=y.data, **zero, **nodes
-    )
+        network, digest="", y_indptr=y.indptr.astype(np.int32), y_indices=y.indices.astype(np.int32), y_data=y.data,
+        yff=yff, yft=yft, ytf=ytf, ytt=ytt, branch_from_node=f, branch_to_node=t,
+    )  # fmt: skip
 
 
 def _moved(network: Network, whole: Network, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray]:

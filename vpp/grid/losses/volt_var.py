@@ -72,7 +72,8 @@ class VoltVarOptimiser:
         """Find the least losses.
 
         Args:
-            p_mw, q_mvar: (n_node,) injections of everything but the inverters' reactive power.
+            p_mw: (n_node,) injections.
+            q_mvar: (n_node,) injections of everything but the inverters.
             rounds: linearisations at most in each of the two passes.
 
         Raises:
