@@ -18,6 +18,7 @@ FEW = {
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
     "device_kernels.py": ["--sizes", "1000", "--mixed", "2000", "--seconds", "0.05"],
     "devices.py": ["--sizes", "2000"],
+    "volt_var.py": ["--repeats", "2", "--runopp", "1"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from vpp.grid.contingency.cli import Spec, flow, n1
+from vpp.grid.losses.cli import losses
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Look at a network, validate it, solve it, convert it.")
 app.command()(flow)
@@ -150,3 +151,6 @@ def convert(
         raise NetworkError(str(out), f"cannot be written: {error.strerror}") from error
     for file in files:
         typer.echo(file)
+
+
+app.command("losses")(losses)
