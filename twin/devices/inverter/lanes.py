@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -124,16 +124,20 @@ class Inverters:
         """Read a row, one value an inverter."""
         return np.asarray(self.row(name).reshape(-1)[self.lane])
 
+    @property
+    def _parts(self) -> tuple[npt.NDArray[Any], ...]:
+        return cast("tuple[npt.NDArray[Any], ...]", self.lanes)  # each part has a number type of its own
+
     def take(self) -> list[npt.NDArray[Any]]:
         """All rows by inverter, (rows, m) of each part."""
-        blocks = (part.reshape(-1, len(rows), c.W) for part, rows in zip(self.lanes, c.ROWS, strict=True))
+        blocks = [part.reshape(-1, len(rows), c.W) for part, rows in zip(self._parts, c.ROWS, strict=True)]
         whole = (block.transpose(1, 0, 2).reshape(block.shape[1], -1) for block in blocks)
         return [np.ascontiguousarray(rows[:, self.lane]) for rows in whole]
 
     def put(self, parts: Sequence[npt.NDArray[Any]]) -> None:
         """Fill the lanes with rows by inverter; blanks are harmless ones in service."""
         whole = _filled(_BLANK, self.resource.size)
-        for part, full, rows in zip(self.lanes, whole, parts, strict=True):
+        for part, full, rows in zip(self._parts, whole, parts, strict=True):
             full[:, self.lane] = rows
             part[:] = full.reshape(len(full), -1, c.W).transpose(1, 0, 2).reshape(-1)
 
@@ -145,7 +149,7 @@ class Inverters:
         rated = np.maximum(np.where(give > 0, give, charge), 1e-12)
         random = np.random.Generator(np.random.PCG64([self.seed, 1547])).random(self.fleet.n)[self.inverter]
         nominal = self.settings.f_nom_hz
-        rows = {
+        rows: dict[str, npt.ArrayLike] = {
             "V": 1.0, "F": np.where(nominal > 0, nominal, 50.0), "PERMIT": 1, "S": self.s_mva, "PR": rated,
             "RATIO": np.where((give > 0) & (charge > 0), charge / rated, 1.0), "WAIT": random * c.LONGEST,
             "STATUS": c.CONTINUOUS, "T_ES": c.LONGEST, "T_BLOCK": c.LONGEST, "T_RAMP": c.LONGEST,
