@@ -13,6 +13,7 @@ from hil.bench.results import Basis, Finding, Outcome, Verdict
 from vpp.kernel.errors import VppError
 
 SAME = 1e-9
+ENTERS_S = 5.0  # without criteria and ramp service is entered within this
 
 
 @dataclass
@@ -104,14 +105,17 @@ class Session:
             procedure.rows[k].act.enter(self.lab)
 
     def ready(self, procedure: Procedure) -> None:
-        """Settings of the procedure on top of everything switched off, sources nominal, and time to settle."""
-        lab, limits = self.lab, self.lab.eut.limits()
+        """Everything switched off, sources nominal, so that service is entered; then the procedure's settings, and time."""
+        lab = self.lab
+        off = {**self.before, **switched_off(lab.eut.limits())}
         self._at = None
         lab.nominal()
         lab.eut.connect(True)
-        values = {**self.before, **switched_off(limits), **procedure.settings}
-        lab.eut.write(values)
-        lab.settle(procedure.ready_s)
+        if procedure.ready_s > 0.0:
+            lab.eut.write(off)
+            lab.settle(ENTERS_S)
+            lab.eut.write({**off, **procedure.settings})
+            lab.settle(procedure.ready_s)
 
 
 def run_all(

@@ -97,10 +97,10 @@ def procedures(n: Nameplate, held: Mapping[str, float]) -> list[Procedure]:
 
 
 def _settings(held: Mapping[str, float], category: int) -> dict[str, float]:
-    """Trips on, voltage trips as wide as the category allows; momentary cessation as the equipment came."""
-    kept = {name: held[name] for name in held if "_trip_" in name or name.startswith("mc_")}
+    """Voltage trips as wide as the category allows; all else that makes it cease, and stay away, as the equipment came."""
+    kept = {name: held[name] for name in held if "_trip_" in name or name.startswith(("mc_", "es_"))}
     widest = table("widest_trips").get(str(category), {})
-    return {**kept, **{name: float(v) for name, v in widest.items()}, "trip_enable": 1.0}
+    return {**kept, **{name: float(v) for name, v in widest.items()}, "trip_enable": 1.0, "es_enable": 1.0}
 
 
 def _voltage(name: str, data: Mapping[str, object], n: Nameplate, held: Mapping[str, float]) -> Procedure:
