@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hil.bench.results import ClauseVerdict
+    from hil.bench.results import ClauseVerdict, Verdict
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Real and emulated devices: test them.")
 
@@ -48,14 +48,14 @@ def bench(
         raise typer.BadParameter(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}", param_hint="--suite")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with open_target(target) as lab, Session(lab) as session:
-        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-            task = progress.add_task(lab.name, total=None)
-            run_all(
-                session,
-                procedures_for(lab.eut, tuple(suite or ())),
-                lambda done, total, v: progress.update(task, completed=done, total=total, description=v.suite),
-            )
+    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    with open_target(target) as lab, Session(lab) as session, bar:
+        task = bar.add_task(lab.name, total=None)
+
+        def told(done: int, total: int, verdict: Verdict) -> None:
+            bar.update(task, completed=done, total=total, description=verdict.suite)
+
+        run_all(session, procedures_for(lab.eut, tuple(suite or ())), told)
     clauses = by_clause(session.verdicts)
     _table(clauses)
     for trouble in session.troubles:

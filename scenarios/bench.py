@@ -29,9 +29,7 @@ class InverterModel:
         """Make it; ``category`` is of ride-through."""
         held = load_code(code, ride_through=category).at(f_nom_hz).values
         self._held = {name: float(held.get(name, 0.0)) for name in Settings.names}
-        self.nameplate = Nameplate(
-            S_MVA, S_MVA, Q_PU * S_MVA, Q_PU * S_MVA, f_nom_hz, category=int(self._held["rt_category"])
-        )
+        self.nameplate = Nameplate(S_MVA, S_MVA, Q_PU * S_MVA, Q_PU * S_MVA, f_nom_hz, category=int(self._held["rt_category"]))
         p_pu = np.array([[0.0, 0.04999, 0.05, 0.2, 1.0]])
         q_pu = np.array([[0.0, 0.0, Q_PU / 4.0, Q_PU, Q_PU]])
         s, one = np.array([S_MVA]), np.ones(1)

@@ -59,8 +59,12 @@ def _clauses(clauses: Sequence[ClauseVerdict]) -> str:
         f"<td>{c.passed}</td><td>{c.failed}</td><td>{c.not_run}</td><td>{escape(c.reason)}</td></tr>"
         for c in clauses
     )
-    head = "<tr><th>suite</th><th>clause</th><th>verdict</th><th>passed</th><th>failed</th><th>not run</th><th>first reason</th></tr>"
-    return f"<section><h2>Clauses</h2><table>{head}{rows}</table></section>"
+    names = ("suite", "clause", "verdict", "passed", "failed", "not run", "first reason")
+    return f"<section><h2>Clauses</h2><table>{_head(*names)}{rows}</table></section>"
+
+
+def _head(*names: str) -> str:
+    return f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
 
 
 def _card(number: int, figure: Figure) -> str:
@@ -74,7 +78,7 @@ def _rows(verdicts: Sequence[Verdict]) -> str:
         f"<td>{escape(v.reason if v.outcome is not Outcome.PASSED else '; '.join(map(str, v.finding.checks)))}</td></tr>"
         for v in verdicts
     )
-    head = "<tr><th>suite</th><th>procedure</th><th>row</th><th>verdict</th><th>what was found</th></tr>"
+    head = _head("suite", "procedure", "row", "verdict", "what was found")
     return f"<section><details><summary>All {len(verdicts)} rows</summary><table>{head}{rows}</table></details></section>"
 
 
@@ -85,5 +89,5 @@ def _settings(settings: Mapping[str, Mapping[str, float]]) -> str:
         f"{after.get(name, float('nan')):g}</td></tr>"
         for name, value in before.items()
     )
-    head = "<tr><th>setting</th><th>before</th><th>after</th></tr>"
+    head = _head("setting", "before", "after")
     return f"<section><details><summary>Settings before and after</summary><table>{head}{rows}</table></details></section>"

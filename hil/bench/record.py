@@ -1,11 +1,11 @@
 """What a session leaves behind: manifest, verdicts, JUnit, raw data and the page, in one directory.
 
-    <out>/
-        manifest.json     target, equipment, settings before and after, troubles, counts, digests of the other files
-        verdicts.json     every row with its checks
-        junit.xml         the same for whoever reads JUnit
-        raw.zarr/         t, v, f, p, q of all rows one after the other, and `begin`: first sample of each row
-        report.html       everything in one page, nothing is fetched from anywhere
+<out>/
+    manifest.json     target, equipment, settings before and after, troubles, counts, digests of the other files
+    verdicts.json     every row with its checks
+    junit.xml         the same for whoever reads JUnit
+    raw.zarr/         t, v, f, p, q of all rows one after the other, and `begin`: first sample of each row
+    report.html       everything in one page, nothing is fetched from anywhere
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as xml
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def _manifest(session: Session, clauses: Sequence[ClauseVerdict]) -> dict[str, A
         "what": "test bench, procedures of IEEE 1547.1",
         "target": lab.name,
         "version": __version__,
-        "equipment": dict(lab.eut.identity()),
+        "equipment": session.identity,
         "nameplate": {name: getattr(n, name) for name in n.__slots__},
         "sources": {
             name: type(part).__name__ if part is not None else None
@@ -67,7 +67,14 @@ def _manifest(session: Session, clauses: Sequence[ClauseVerdict]) -> dict[str, A
         "uncertainty": {name: getattr(lab.u, name) for name in lab.u.__slots__},
         "counts": {str(o): sum(v.outcome == o for v in session.verdicts) for o in Outcome},
         "clauses": [
-            {"suite": c.suite, "clause": c.clause, "verdict": c.spoken, "passed": c.passed, "failed": c.failed, "not run": c.not_run}
+            {
+                "suite": c.suite,
+                "clause": c.clause,
+                "verdict": c.spoken,
+                "passed": c.passed,
+                "failed": c.failed,
+                "not run": c.not_run,
+            }
             for c in clauses
         ],
         "restored": not session.troubles,
@@ -96,23 +103,23 @@ def _write_raw(verdicts: Sequence[Verdict], path: Path) -> None:
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
     """JUnit's XML: a suite each, a case each row, its clause as a property; not run is skipped."""
-    root = xml.Element("testsuites", name="IEEE 1547.1")
+    root = ET.Element("testsuites", name="IEEE 1547.1")
     for suite in dict.fromkeys(v.suite for v in verdicts):
         rows = [v for v in verdicts if v.suite == suite]
         count = {o: str(sum(v.outcome == o for v in rows)) for o in Outcome}
-        element = xml.SubElement(
+        element = ET.SubElement(
             root, "testsuite", name=suite, tests=str(len(rows)), failures=count[Outcome.FAILED], errors="0",
             skipped=count[Outcome.NOT_RUN],
         )  # fmt: skip
         for v in rows:
-            case = xml.SubElement(element, "testcase", classname=f"{suite}.{v.procedure}", name=v.row)
-            properties = xml.SubElement(case, "properties")
-            xml.SubElement(properties, "property", name="clause", value=v.clause)
-            xml.SubElement(properties, "property", name="verdict", value=v.spoken)
+            case = ET.SubElement(element, "testcase", classname=f"{suite}.{v.procedure}", name=v.row)
+            properties = ET.SubElement(case, "properties")
+            ET.SubElement(properties, "property", name="clause", value=v.clause)
+            ET.SubElement(properties, "property", name="verdict", value=v.spoken)
             if v.outcome is Outcome.FAILED:
-                xml.SubElement(case, "failure", message=v.reason).text = "\n".join(map(str, v.finding.checks))
+                ET.SubElement(case, "failure", message=v.reason).text = "\n".join(map(str, v.finding.checks))
             elif v.outcome is Outcome.NOT_RUN:
-                xml.SubElement(case, "skipped", message=v.reason)
-    xml.indent(root)
-    found: bytes = xml.tostring(root, encoding="utf-8", xml_declaration=True)
+                ET.SubElement(case, "skipped", message=v.reason)
+    ET.indent(root)
+    found: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return found

@@ -169,4 +169,3 @@ class ScpiMeter:
         """Read all four at once."""
         watts, vars_, volts, hertz = self._link.numbers(self._link.words.reading, 4)
         return Reading(self._sign * watts / 1e6, self._sign * vars_ / 1e6, volts / self._v_nom, hertz)
-

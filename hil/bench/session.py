@@ -23,19 +23,22 @@ class Session:
     Attributes:
         lab: the laboratory.
         verdicts: of the rows done so far.
+        identity: what the equipment says of itself.
         before, after: settings before and after, read from the equipment.
         troubles: what went wrong while putting things back.
     """
 
     lab: Laboratory
     verdicts: list[Verdict] = field(default_factory=list)
+    identity: dict[str, str] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     _at: tuple[Procedure, int] | None = None
 
     def __enter__(self) -> Self:
-        """Note the settings."""
+        """Note who it is and what it holds."""
+        self.identity = dict(self.lab.eut.identity())
         self.before = self.lab.eut.read(sorted(self.lab.eut.limits()))
         return self
 
@@ -128,4 +131,3 @@ def run_all(
     for done, (procedure, k) in enumerate(rows, start=1):
         told(done, len(rows), session.verdict(procedure, k))
     return session.verdicts
-

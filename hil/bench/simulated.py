@@ -127,9 +127,5 @@ class SimEut:
 
 def laboratory(model: Model, name: str, share: float = 1.0) -> Laboratory:
     """A laboratory in virtual time; ``share``: of the minimum required accuracy that it measures with."""
-    from hil.bench.uncertainty import required
-
     world = World(model)
-    return Laboratory(
-        SimEut(world), world, SimGrid(world), SimDc(world), world, share=share, name=name
-    )
+    return Laboratory(SimEut(world), world, SimGrid(world), SimDc(world), world, share=share, name=name)

@@ -90,9 +90,8 @@ class WireEut:
         missing = [name for name in ("s_mva", "p_max_mw", "q_inj_mvar", "q_abs_mvar") if not values.get(name, 0.0) > 0.0]
         if missing:
             raise LinkError(self._name, f"its nameplate lacks {', '.join(missing)}")
-        if "category" in values:
-            values["category"] = int(values["category"])
-        return Nameplate(**values)
+        category = int(values.pop("category", 0))
+        return Nameplate(**values, category=category)
 
     def identity(self) -> Mapping[str, str]:
         """What it tells of itself."""

@@ -27,7 +27,7 @@ def procedures(n: Nameplate) -> list[Procedure]:
 
 
 def _rows(limit: float, values: dict[str, float], n: Nameplate) -> list[Row]:
-    """The limit itself within 30 s; then droop from the limit (the table of priorities expects it above too), volt-watt under it."""
+    """The limit within 30 s; then droop from it (above it too, as in the table of priorities), and volt-watt under it."""
     data, hold_s = table("limit_active_power"), settled_after(SLOWEST_S)
     to = Expect("p", expected.constant(limit), "", SLOWEST_S, "due")
     writes = {"ap_limit_enable": 1.0, "ap_limit_pu": limit}

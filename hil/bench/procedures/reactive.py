@@ -30,12 +30,10 @@ def reactive_powers(n: Nameplate) -> list[Procedure]:
 
 def _rows(clause: str, expect: Expect, powers: list[float], n: Nameplate, tr_s: float) -> list[Row]:
     """Steps of power, then of voltage."""
-    a, rows, hold_s = required(n).v_pu, [], settled_after(tr_s)
-    for p in powers:
-        rows.append(step_row(f"power {p:.2f} pu", clause, Step((expect,), hold_s, p_pu=p), frozenset({"dc"})))
-    for what, v in (("VL + a", n.v_low_pu + a), ("VH − a", n.v_high_pu - a), ("nominal voltage", 1.0)):
-        rows.append(step_row(f"{what}, {v:.3f} pu", clause, Step((expect,), hold_s, v_pu=v)))
-    return rows
+    a, hold_s, dc = required(n).v_pu, settled_after(tr_s), frozenset({"dc"})
+    rows = [step_row(f"power {p:.2f} pu", clause, Step((expect,), hold_s, p_pu=p), dc) for p in powers]
+    volts = (("VL + a", n.v_low_pu + a), ("VH − a", n.v_high_pu - a), ("nominal voltage", 1.0))
+    return [*rows, *(step_row(f"{what}, {v:.3f} pu", clause, Step((expect,), hold_s, v_pu=v)) for what, v in volts)]
 
 
 def factor_settings(pf: float, sign: float) -> dict[str, float]:

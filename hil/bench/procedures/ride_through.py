@@ -77,7 +77,9 @@ class Jump:
         before, u = lab.look()[3], lab.u.p_pu
         lab.grid.apply(lab.v_pu, lab.f_hz, self.angle_degree)
         trace = lab.watch(CALM_S, 0.02)
-        check = Check("active power after the jump", float(trace.p_pu[-1]), before - u, 2.0, "pu of rated", "p", float(trace.t_s[-1]))
+        check = Check(
+            "active power after the jump", float(trace.p_pu[-1]), before - u, 2.0, "pu of rated", "p", float(trace.t_s[-1])
+        )
         return Finding((check,), trace)
 
 
@@ -125,12 +127,8 @@ def _path(pieces: list[tuple[str, float, float]]) -> str:
 def _sequence(pieces: list[tuple[str, float, float]], category: int, n: Nameplate) -> Sequence:
     regions = table("regions")[str(category)]
     (keeps_low, keeps_high), (ceases_low, ceases_high) = regions["keeps"], regions["ceases"]
-    return Sequence(
-        tuple(
-            Phase(
-                f"{what} {v:.3f} pu", v, n.f_nom_hz, duration_s, keeps=keeps_low <= v <= keeps_high,
-                ceases=v < ceases_low or v > ceases_high,
-            )  # fmt: skip
-            for what, v, duration_s in pieces
-        )
-    )
+    phases = []
+    for what, v, duration_s in pieces:
+        keeps, ceases = keeps_low <= v <= keeps_high, v < ceases_low or v > ceases_high
+        phases.append(Phase(f"{what} {v:.3f} pu", v, n.f_nom_hz, duration_s, keeps, ceases))
+    return Sequence(tuple(phases))

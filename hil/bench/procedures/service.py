@@ -98,7 +98,9 @@ class Ramps:
         for part in (0.25, 0.5, 0.75, 1.0):
             at, margin = begin + part * ramp_s, lab.u.p_pu + part * lab.u.t
             value = trace.at("p", at)
-            checks.append(Check(f"active power at {part:.0%} of the ramp", value, part - margin, part + margin, "pu of rated", "p", at))
+            checks.append(
+                Check(f"active power at {part:.0%} of the ramp", value, part - margin, part + margin, "pu of rated", "p", at)
+            )
         return Finding(tuple(checks), trace, (Envelope("p", begin, begin + ramp_s, 0.0, 0.0, 1.0, lab.u.p_pu, -1.0),))
 
 

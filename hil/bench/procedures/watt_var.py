@@ -30,9 +30,7 @@ def _curve(name: str, n: Nameplate) -> Procedure:
     up = [("P1", p1), ("P1 to P2", (p1 + p2) / 2), ("P2", p2), ("P2 to P3", (p2 + p3) / 2), ("P3", p3)]
     expect = Expect("q", expected.watt_var(values, n), "p", tr_s)
     rows = [
-        step_row(
-            f"{k:02d} {what}, {p:.2f} pu", CLAUSE, Step((expect,), settled_after(tr_s), p_pu=p), needs=frozenset({"dc"})
-        )
+        step_row(f"{k:02d} {what}, {p:.2f} pu", CLAUSE, Step((expect,), settled_after(tr_s), p_pu=p), needs=frozenset({"dc"}))
         for k, (what, p) in enumerate([*up, *reversed(up[:-1])], start=1)
     ]
     return Procedure("watt-var", f"curve {name}", values, tuple(rows), ready_s=settled_after(tr_s) + 20.0)
