@@ -61,25 +61,17 @@ def _measured(quantity: str, rows: Sequence[Verdict], origin: float) -> dict[str
 
 
 def _bands(quantity: str, rows: Sequence[Verdict], origin: float) -> list[dict[str, Any]]:
-    """The allowed band: with the response where that is judged, else a box."""
+    """The allowed bands as polygons: there along their lower edges, back along the upper ones."""
     x: list[float | None] = []
-    low: list[float | None] = []
-    high: list[float | None] = []
+    y: list[float | None] = []
     for envelope in (e for v in rows for e in v.finding.envelopes if e.quantity == quantity):
-        for t, bottom, top in _outline(envelope):
-            x.append(round(t - origin, 4))
-            low.append(round(bottom, 6))
-            high.append(round(top, 6))
-        x.append(None)
-        low.append(None)
-        high.append(None)
+        edge = [(round(t - origin, 4), round(low, 6), round(high, 6)) for t, low, high in _outline(envelope)]
+        x += [*(t for t, _, _ in edge), *(t for t, _, _ in reversed(edge)), edge[0][0], None]
+        y += [*(low for _, low, _ in edge), *(high for _, _, high in reversed(edge)), edge[0][1], None]
     if not x:
         return []
-    common = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0}, "hoverinfo": "skip"}
-    return [
-        {**common, "y": low, "showlegend": False},
-        {**common, "y": high, "fill": "tonexty", "fillcolor": GREY, "name": "allowed"},
-    ]
+    shape = {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": GREY, "line": {"width": 0}}
+    return [{**shape, "name": "allowed", "x": x, "y": y, "hoverinfo": "skip"}]
 
 
 def _outline(e: Envelope) -> Iterator[tuple[float, float, float]]:

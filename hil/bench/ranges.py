@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 from hil.bench.ports import Limits
@@ -14,12 +15,12 @@ _RANGES: Final = (
     (r"rt_category", Limits(0.0, 3.0, code=True)),
     (r"const_pf_excitation", Limits(-1.0, 1.0, code=True)),
     (r"f_nom_hz", Limits(50.0, 60.0, code=True)),
-    (r"const_pf|pfp_pf.", Limits(0.8, 1.0)),
+    (r"const_pf|pfp_pf.", Limits(0.0, 1.0)),
     (r"pf_k.f", Limits(0.02, 0.07)),
     (r"pf_db.f_hz", Limits(0.01, 1.0)),
     (r".*_hz", Limits(40.0, 66.0)),
-    (r".*_v\d?_?.*pu|.*_vref_.*pu|.*_v_(low|high|pu).*", Limits(0.0, 1.5)),
-    (r".*_(p\d|q\d|q|limit|inj|abs|charge|current|.*)_?.*pu", Limits(-1.0, 1.2)),
+    (r".*_v\d?_pu|.*_v_(low|high)_pu|[qp]v_v\d_pu|qv_vref.*_pu|mc_.*_v1_pu", Limits(0.0, 1.5)),
+    (r".*_pu", Limits(-1.0, 1.2)),
     (r".*_s", Limits(0.0, 1000.0)),
 )
 
@@ -43,7 +44,12 @@ CHAINS: Final = (
 
 def usual_limits(names: Iterable[str]) -> dict[str, Limits]:
     """Limits of these settings by their names."""
-    return {name: next(limits for pattern, limits in _RANGES if re.fullmatch(pattern, name)) for name in names}
+    return {name: _usual(name) for name in names}
+
+
+@cache
+def _usual(name: str) -> Limits:
+    return next(limits for pattern, limits in _RANGES if re.fullmatch(pattern, name))
 
 
 def another(name: str, value: float, limits: Limits, held: dict[str, float]) -> float:
