@@ -56,7 +56,7 @@ def _measured(quantity: str, rows: Sequence[Verdict], origin: float) -> dict[str
         trace: Trace = verdict.finding.trace
         pick = np.unique(np.r_[0 : trace.t_s.size : share, trace.t_s.size - 1])
         x += [*(trace.t_s[pick] - origin).round(4).tolist(), None]
-        y += [*trace.column(quantity)[pick].round(6).tolist(), None]
+        y += [*(v if np.isfinite(v) else None for v in trace.column(quantity)[pick].round(6).tolist()), None]
     return {"type": "scatter", "mode": "lines", "name": "measured", "x": x, "y": y, "line": {"color": BLUE, "width": 1.6}}
 
 

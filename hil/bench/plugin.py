@@ -28,13 +28,13 @@ class Bench:
 
     def __init__(self, config: pytest.Config) -> None:
         """Open the target and note its settings."""
-        self.config, self._stack = config, ExitStack()
-        lab = self._stack.enter_context(open_target(config.getoption("bench_target")))
-        self.session = self._stack.enter_context(Session(lab))
         suites = tuple(config.getoption("bench_suite"))
         unknown = sorted(set(suites) - set(SUITES))
         if unknown:
             raise pytest.UsageError(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+        self.config, self._stack = config, ExitStack()
+        lab = self._stack.enter_context(open_target(config.getoption("bench_target")))
+        self.session = self._stack.enter_context(Session(lab))
         self.procedures = procedures_for(lab.eut, suites)
 
     def rows(self) -> list[BenchRow]:

@@ -35,7 +35,7 @@ def write_record(session: Session, out: Path) -> Path:
     verdicts, clauses = session.verdicts, by_clause(session.verdicts)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows = json.dumps([v.as_data() for v in verdicts], indent=1, allow_nan=True)
+        rows = json.dumps([v.as_data() for v in verdicts], indent=1, allow_nan=False)
         (out / "verdicts.json").write_text(rows + "\n", "utf-8")
         (out / "junit.xml").write_bytes(junit(verdicts))
         _write_raw(verdicts, out / "raw.zarr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -146,7 +147,14 @@ class Verdict:
     def as_data(self) -> dict[str, Any]:
         """As plain data, without the trace."""
         checks = [
-            {"what": c.what, "value": c.value, "low": c.low, "high": c.high, "unit": c.unit, "ok": c.ok}
+            {
+                "what": c.what,
+                "value": c.value if math.isfinite(c.value) else str(c.value),
+                "low": c.low,
+                "high": c.high,
+                "unit": c.unit,
+                "ok": c.ok,
+            }
             for c in self.finding.checks
         ]
         return {
