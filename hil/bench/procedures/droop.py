@@ -33,7 +33,7 @@ def _one(name: str, above: bool, n: Nameplate) -> Procedure:
     f_n, db = n.f_nom_hz, values["pf_dbof_hz"]
     small = table("frequency_droop_small_step")["p_pu"] * f_n * values["pf_kof"]
     up = [
-        ("deadband − a", f_n + sign * (db - a)),
+        ("deadband - a", f_n + sign * (db - a)),
         ("deadband + a", f_n + sign * (db + a)),
         ("deadband and a little", f_n + sign * (db + small)),
     ]

@@ -32,7 +32,7 @@ def _rows(clause: str, expect: Expect, powers: list[float], n: Nameplate, tr_s: 
     """Steps of power, then of voltage."""
     a, hold_s, dc = required(n).v_pu, settled_after(tr_s), frozenset({"dc"})
     rows = [step_row(f"power {p:.2f} pu", clause, Step((expect,), hold_s, p_pu=p), dc) for p in powers]
-    volts = (("VL + a", n.v_low_pu + a), ("VH − a", n.v_high_pu - a), ("nominal voltage", 1.0))
+    volts = (("VL + a", n.v_low_pu + a), ("VH - a", n.v_high_pu - a), ("nominal voltage", 1.0))
     return [*rows, *(step_row(f"{what}, {v:.3f} pu", clause, Step((expect,), hold_s, v_pu=v)) for what, v in volts)]
 
 

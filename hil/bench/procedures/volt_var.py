@@ -30,16 +30,16 @@ def voltages(name: str, n: Nameplate) -> list[tuple[str, float, str]]:
     v1, v2, v3, v4 = table("volt_var")[name]["v"]
     a = required(n).v_pu
     low, high = n.v_low_pu + a, n.v_high_pu - a
-    up = [("V3 − a", v3 - a), ("V3 + a", v3 + a), ("V3 to V4", (v3 + v4) / 2), ("V4 − a", v4 - a), ("V4 + a", v4 + a)]
-    down = [("V2 + a", v2 + a), ("V2 − a", v2 - a), ("V1 to V2", (v1 + v2) / 2), ("V1 + a", v1 + a), ("V1 − a", v1 - a)]
-    steps = [*up, ("VH − a", high), *reversed(up), ("Vref", 1.0), *down, ("VL + a", low), *reversed(down), ("Vref", 1.0)]
+    up = [("V3 - a", v3 - a), ("V3 + a", v3 + a), ("V3 to V4", (v3 + v4) / 2), ("V4 - a", v4 - a), ("V4 + a", v4 + a)]
+    down = [("V2 + a", v2 + a), ("V2 - a", v2 - a), ("V1 to V2", (v1 + v2) / 2), ("V1 + a", v1 + a), ("V1 - a", v1 - a)]
+    steps = [*up, ("VH - a", high), *reversed(up), ("Vref", 1.0), *down, ("VL + a", low), *reversed(down), ("Vref", 1.0)]
     return [(what, v, _outside(what, v, low, high)) for what, v in steps]
 
 
 def _outside(what: str, v: float, low: float, high: float) -> str:
     """Why a voltage cannot be applied: a point of the curve lies too close to, or beyond, the equipment's range."""
     if v > high + 1e-9:
-        return f"{what} is {v:.3f} pu, above VH − a, {high:.3f} pu of this equipment"
+        return f"{what} is {v:.3f} pu, above VH - a, {high:.3f} pu of this equipment"
     return f"{what} is {v:.3f} pu, below VL + a, {low:.3f} pu of this equipment" if v < low - 1e-9 else ""
 
 

@@ -30,12 +30,12 @@ def _curve(name: str, n: Nameplate) -> Procedure:
     values, tr_s = settings(name, n), float(table("volt_watt")[name]["tr_s"])
     v1, v2, a = values["pv_v1_pu"], values["pv_v2_pu"], required(n).v_pu
     high = n.v_high_pu - a
-    up = [("V1 − a", v1 - a), ("V1 + a", v1 + a), ("V1 to V2", (v1 + v2) / 2), ("V2 − a", v2 - a), ("V2 + a", v2 + a)]
-    steps = [("VL + a", n.v_low_pu + a), *up, ("VH − a", high), *reversed(up), ("VL + a", n.v_low_pu + a)]
+    up = [("V1 - a", v1 - a), ("V1 + a", v1 + a), ("V1 to V2", (v1 + v2) / 2), ("V2 - a", v2 - a), ("V2 + a", v2 + a)]
+    steps = [("VL + a", n.v_low_pu + a), *up, ("VH - a", high), *reversed(up), ("VL + a", n.v_low_pu + a)]
     law = expected.volt_watt(_drawn(values, n))
     rows = []
     for k, (what, v) in enumerate(steps, start=1):
-        skip = f"{what} is {v:.3f} pu, above VH − a, {high:.3f} pu of this equipment" if v > high + 1e-9 else ""
+        skip = f"{what} is {v:.3f} pu, above VH - a, {high:.3f} pu of this equipment" if v > high + 1e-9 else ""
         step = Step((Expect("p", law, "v", tr_s),), settled_after(tr_s), v_pu=v)
         rows.append(step_row(f"{k:02d} {what}, {v:.3f} pu", CLAUSE, step, skip=skip))
     return Procedure("volt-watt", f"curve {name}", values, tuple(rows), ready_s=settled_after(tr_s) + 20.0)
