@@ -5,6 +5,7 @@ from __future__ import annotations
 import socketserver
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +36,8 @@ class Instrument:
                     if instrument.mood == "slow":
                         time.sleep(0.4)
                     if answer and instrument.mood != "mute":
-                        self.wfile.write(answer)
+                        with suppress(ConnectionError):  # whoever asked has gone
+                            self.wfile.write(answer)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True

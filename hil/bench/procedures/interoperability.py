@@ -71,7 +71,7 @@ class Plate:
 
 @dataclass(frozen=True, slots=True)
 class Monitors:
-    """The equipment's measurements against the meter's, within twice the accuracy (Table 3's, of both)."""
+    """The equipment's measurements against the meter's, within the uncertainty of the bench."""
 
     p_pu: float
 
