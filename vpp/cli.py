@@ -32,6 +32,7 @@ A digital twin of a virtual power plant: a fleet, its grid and its controllers, 
 [bold]Planners[/]     [cyan]vpp run … --set fleet.roof.scale=2[/]   what if? [cyan]vpp diff A B[/] shows it
 [bold]Operators[/]    [cyan]vpp dash runs/…[/]                      a run in the browser, also live
 [bold]HIL testers[/]  [cyan]vpp run … --wiring far[/]               the fleet in another process
+             [cyan]vpp hil bench --target model[/]         IEEE 1547.1, clause by clause
 """
 EPILOG: Final = """
 [bold]Exit codes[/]
@@ -43,7 +44,7 @@ EPILOG: Final = """
 [cyan]130[/]  ended by Ctrl-C or SIGTERM; what was recorded can be read
 """
 
-SIMULATE, LOOK, WRITE, NETWORKS = "Simulate", "Look at runs", "Write scenarios", "Networks"
+SIMULATE, LOOK, WRITE, NETWORKS, DEVICES = "Simulate", "Look at runs", "Write scenarios", "Networks", "Devices"
 COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "run": ("scenarios.cli:run", SIMULATE),
     "check": ("scenarios.cli:check", SIMULATE),
@@ -53,6 +54,7 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "diff": ("vpp.historian.cli:diff", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
     "grid": ("scenarios.grid_cli:app", NETWORKS),
+    "hil": ("hil.cli:app", DEVICES),
 }
 EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 
