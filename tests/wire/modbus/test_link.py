@@ -8,7 +8,8 @@ import pytest
 
 from tests.wire import certificates
 from vpp.kernel.errors import LinkError
-from vpp.testing.link import PATIENCE_S, LinkSuite
+from vpp.testing.link import LinkSuite
+from vpp.testing.link_bench import PATIENCE_S
 from vpp.wire.clock import wall_ns
 from vpp.wire.link import Link, Served
 from vpp.wire.modbus.channel import TcpChannel
