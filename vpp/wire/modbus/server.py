@@ -19,6 +19,8 @@ from vpp.wire.modbus.pdu import Code, Unit, exception, execute
 HEADER: Final = struct.Struct(">HHHB")
 MAX_LENGTH: Final = 254  # unit and PDU
 
+_SETTLE: Final = 5  # turns of the event loop
+
 # What really leaves for an answer: pieces, each after a delay in seconds. For faults on the wire.
 Meddler = Callable[[bytes], Sequence[tuple[float, bytes]]]
 
@@ -65,9 +67,12 @@ class ModbusServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for _ in range(_SETTLE):  # what was accepted just before becomes a connection only now
+            await asyncio.sleep(0)
         for connection in list(self.open):
             connection.abort()
-        await asyncio.sleep(0)  # the transports tell that they are closed
+        for _ in range(_SETTLE):  # the transports tell that they are closed, one beneath another under TLS
+            await asyncio.sleep(0)
 
     def answer(self, unit: int, pdu: bytes, peer: str) -> bytes:
         """The answer to a request: exception 11 where nobody stands behind the unit identifier."""
