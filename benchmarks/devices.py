@@ -16,8 +16,10 @@ import logging
 import statistics
 import sys
 import time
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from _common import show  # sets the number of threads before numpy comes in
 from numba import njit
 
@@ -26,13 +28,12 @@ from twin.devices.inverter.advance import alone
 from twin.devices.inverter.grid_code import load_code
 from vpp.kernel.fleet import Capability, simple_fleet
 from vpp.kernel.settings import Settings
-from vpp.kernel.signals import FloatArray
 
 GOAL_OPENDER, GOAL_COPY, DT_S = 3000.0, 6.0, 0.1
 
 
 @njit(cache=True, nogil=True)
-def _copy(source: FloatArray, target: FloatArray) -> None:
+def _copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     for i in range(source.size):
         target[i] = source[i]
 
@@ -67,7 +68,7 @@ class Ours:
         self.inverters.step(DT_S, 1.0, 60.0, 0.008, p_max_mw=0.009)
         self.volts, self.hertz = rng.normal(1.0, 0.05, (4, n)), rng.normal(60.0, 0.05, (4, n))
         self.lag = self.inverters.lag(DT_S)
-        self.targets = [np.empty_like(part) for part in self.inverters.lanes]
+        self.targets = [np.empty_like(part) for part in self.inverters.parts()]
         self.steps, self.copies = self.measure(4)
 
     def measure(self, steps: int) -> tuple[list[float], list[float]]:
@@ -81,7 +82,7 @@ class Ours:
             stepped.append(time.perf_counter() - begin)
         for _ in range(steps):
             begin = time.perf_counter()
-            for source, target in zip(inv.lanes, self.targets):
+            for source, target in zip(inv.parts(), self.targets, strict=True):
                 _copy(source, target)
             copied.append(time.perf_counter() - begin)
         return stepped, copied
@@ -128,7 +129,7 @@ def compare(n: int, rounds: int = 20) -> dict[str, float]:
         for total, part in zip(spent, (step, copied, theirs.measure(20))):
             total.extend(part)
     ns, copy_ns, peer_ns = (statistics.median(part) * 1e9 for part in spent)
-    size = sum(part.nbytes for part in ours.inverters.lanes) / n
+    size = sum(part.nbytes for part in ours.inverters.parts()) / n
     ns, copy_ns = ns / n, copy_ns / n
     return {
         "ns": ns,

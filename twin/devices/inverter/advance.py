@@ -45,7 +45,7 @@ def advance(
 @kernel
 def ticks(dt_s: float) -> float:
     """Length of a step in whole ticks, one at least."""
-    return float(min(max(np.rint(dt_s * c.PER_SECOND), 1.0), c.LONGEST))
+    return min(max(float(np.rint(dt_s * c.PER_SECOND)), 1.0), c.LONGEST)
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,10 +108,15 @@ class Inverters:
         of_resource[terminal.resource[::-1]] = terminal.node[::-1]
         return of_resource[self.resource]
 
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """The lanes' arrays, in the order of `columns.ROWS`."""
+        return tuple(self.lanes)
+
     def row(self, name: str) -> npt.NDArray[Any]:
         """A row of all lanes as a view, (blocks, W)."""
         part, k = c.PLACE[name]
-        return self.lanes[part].reshape(-1, len(c.ROWS[part]), c.W)[:, k]
+        flat: npt.NDArray[Any] = self.parts()[part]
+        return flat.reshape(-1, len(c.ROWS[part]), c.W)[:, k]
 
     def set(self, name: str, value: npt.ArrayLike) -> None:
         """Write a row, one value an inverter."""
@@ -124,20 +129,16 @@ class Inverters:
         """Read a row, one value an inverter."""
         return np.asarray(self.row(name).reshape(-1)[self.lane])
 
-    @property
-    def _parts(self) -> tuple[npt.NDArray[Any], ...]:
-        return cast("tuple[npt.NDArray[Any], ...]", self.lanes)  # each part has a number type of its own
-
     def take(self) -> list[npt.NDArray[Any]]:
         """All rows by inverter, (rows, m) of each part."""
-        blocks = [part.reshape(-1, len(rows), c.W) for part, rows in zip(self._parts, c.ROWS, strict=True)]
+        blocks = (part.reshape(-1, len(rows), c.W) for part, rows in zip(self.parts(), c.ROWS, strict=True))
         whole = (block.transpose(1, 0, 2).reshape(block.shape[1], -1) for block in blocks)
         return [np.ascontiguousarray(rows[:, self.lane]) for rows in whole]
 
     def put(self, parts: Sequence[npt.NDArray[Any]]) -> None:
         """Fill the lanes with rows by inverter; blanks are harmless ones in service."""
         whole = _filled(_BLANK, self.resource.size)
-        for part, full, rows in zip(self._parts, whole, parts, strict=True):
+        for part, full, rows in zip(self.parts(), whole, parts, strict=True):
             full[:, self.lane] = rows
             part[:] = full.reshape(len(full), -1, c.W).transpose(1, 0, 2).reshape(-1)
 
@@ -149,7 +150,7 @@ class Inverters:
         rated = np.maximum(np.where(give > 0, give, charge), 1e-12)
         random = np.random.Generator(np.random.PCG64([self.seed, 1547])).random(self.fleet.n)[self.inverter]
         nominal = self.settings.f_nom_hz
-        rows: dict[str, npt.ArrayLike] = {
+        rows: Mapping[str, npt.ArrayLike] = {
             "V": 1.0, "F": np.where(nominal > 0, nominal, 50.0), "PERMIT": 1, "S": self.s_mva, "PR": rated,
             "RATIO": np.where((give > 0) & (charge > 0), charge / rated, 1.0), "WAIT": random * c.LONGEST,
             "STATUS": c.CONTINUOUS, "T_ES": c.LONGEST, "T_BLOCK": c.LONGEST, "T_RAMP": c.LONGEST,
