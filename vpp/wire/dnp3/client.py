@@ -14,12 +14,13 @@ import numpy as np
 
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
-from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import FloatArray, IntArray
 from vpp.wire.clock import WallClock
 from vpp.wire.dnp3.address import Kind, parse, rows_by_address
 from vpp.wire.dnp3.quality import FROM_FLAGS, STATUSES
 from vpp.wire.feed import Feeds
 from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
+from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
 from vpp.wire.tunnel import Tunnel
 from vpp.wire.worker import Message, Worker
@@ -68,10 +69,7 @@ class Dnp3Link:
         self._addresses = [parse(point) for point in table.points]
         quiet = [kind.output or p.event_class == 0 for (kind, _), p in zip(self._addresses, table.points) if "r" in p.access]
         self._poll = EVERYTHING if any(quiet) else EVENTS  # outputs and class 0 report nothing by themselves
-        n = len(table)
-        self._raw: FloatArray = np.full(n, np.nan)
-        self._quality: ByteArray = np.full(n, q.INVALID | q.COMM_LOST, np.uint8)
-        self._time, self._received = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._picture = Picture(table)
         self._feeds = Feeds()
         self._number = 0  # of the worker's session, 0: none
         self._requests = itertools.count(1)
@@ -116,7 +114,7 @@ class Dnp3Link:
         done = await self._ask("scan", EVERYTHING, timeout_s=self.session.answer_s + TIMEOUT_S)
         if done[0] != 0:
             raise LinkError(self.name, f"the integrity poll failed with opendnp3's code {done[0]}")
-        batch = self._batch(points)
+        batch = self._picture.batch(points)
         silent = batch.received_ns < before
         batch.value[silent], batch.quality[silent] = np.nan, q.INVALID
         batch.time_ns[silent], batch.received_ns[silent] = 0, self.clock()
@@ -134,7 +132,7 @@ class Dnp3Link:
                     rows = await feed.wait()
                     if rows is None or poll.done():
                         raise LinkError(self.name, "the link broke")
-                    yield self._batch(rows)
+                    yield self._picture.batch(rows)
             finally:
                 poll.cancel()
                 await asyncio.gather(poll, return_exceptions=True)
@@ -226,24 +224,16 @@ class Dnp3Link:
             self._break("the connection broke")
 
     def _take(self, items: list[tuple[int, int, float, int, int, bool]]) -> None:
-        """Put values into the picture. A static value has no time of its own: it keeps its event's as long as it is the same."""
+        """Put values into the picture."""
         now = self.clock()
         changed = []
         for kind, index, raw, flags, ms, event in items:
             row = self._rows.get((Kind(kind), index))
             if row is None:
                 continue
-            quality = FROM_FLAGS[kind, flags & 0xFF]
-            same = self._raw[row] == raw and self._quality[row] == quality
-            if event or not same:
-                self._time[row] = ms * 1_000_000
+            if self._picture.put(row, raw, FROM_FLAGS[kind, flags & 0xFF], ms * 1_000_000, event, now):
                 changed.append(row)
-            self._raw[row], self._quality[row], self._received[row] = raw, quality, now
         self._feeds.put(changed)
-
-    def _batch(self, points: IntArray) -> Batch:
-        values, quality = self.table.decode(points, self._raw[points], self._quality[points])
-        return Batch(points, values, quality, self._time[points], self._received[points])
 
     async def _scan_ever(self, period_s: float) -> None:
         loop = asyncio.get_running_loop()

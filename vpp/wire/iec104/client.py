@@ -6,51 +6,26 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
-from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.wire.clock import WallClock
 from vpp.wire.feed import Feeds
 from vpp.wire.iec104 import asdu as a
 from vpp.wire.iec104.asdu import Asdu, Cause, Kind, Object
 from vpp.wire.iec104.connection import STARTDT, STARTDT_CON, TESTFR, TESTFR_CON, Connection, Parameters
+from vpp.wire.iec104.interrogation import STATUSES, Interrogation
 from vpp.wire.iec104.points import FROM_OCTET, QUALITY_BITS, parse, rows_by_place
 from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
 from vpp.wire.logs import LinkLog
+from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
 
-STATUSES = {
-    Cause.ACTIVATION_CON: Status.REJECTED,
-    Cause.UNKNOWN_TYPE: Status.NOT_SUPPORTED,
-    Cause.UNKNOWN_CAUSE: Status.NOT_SUPPORTED,
-    Cause.UNKNOWN_STATION: Status.UNKNOWN_POINT,
-    Cause.UNKNOWN_OBJECT: Status.UNKNOWN_POINT,
-}
 Key = tuple[int, int, int]  # type, station, object
-
-
-@dataclass
-class Interrogation:
-    """One station's answer to an interrogation, as it comes.
-
-    Attributes:
-        station: common address.
-        expected: points that the table has there.
-        came: points that were brought.
-        terminated: the station said that this was all.
-        refused: it said that it will not, or is not there.
-    """
-
-    station: int
-    expected: int
-    came: int = 0
-    terminated: bool = False
-    refused: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Iec104Link:
@@ -89,11 +64,8 @@ class Iec104Link:
         for station, number in self._rows:
             total = self._addresses[self._rows[station, number]][2] == Kind.TOTAL
             self._stations.setdefault(station, set()).add(total)
-        n = len(table)
-        self._raw: FloatArray = np.full(n, np.nan)
-        self._octet: ByteArray = np.full(n, q.INVALID | q.COMM_LOST, np.uint8)
-        self._time, self._received = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._brought: BoolArray = np.zeros(n, np.bool_)
+        self._picture = Picture(table)
+        self._brought: BoolArray = np.zeros(len(table), np.bool_)
         self._feeds = Feeds()
         self._active: Connection | None = None
         self._standby: list[Connection] = []
@@ -141,7 +113,7 @@ class Iec104Link:
         await asyncio.sleep(0)
 
     async def read(self, points: IntArray | None = None) -> Batch:
-        """Interrogate the stations of the points. A point that was not brought is invalid, and comm-lost where nobody answered."""
+        """Interrogate the stations of the points; what was not brought is invalid, and comm-lost where nobody answered."""
         points = self.table.readable if points is None else np.asarray(points, np.int64)
         stations = {self._addresses[row][0] for row in points}
         async with self._one_at_a_time:
@@ -149,7 +121,7 @@ class Iec104Link:
             self._brought[:] = False
             done = {station: await self._interrogate(station) for station in sorted(stations)}
             self._must_be_up()
-        batch = self._batch(points)
+        batch = self._picture.batch(points)
         for place, row in enumerate(points):
             if not self._brought[row]:
                 answered = done[self._addresses[row][0]]
@@ -169,7 +141,7 @@ class Iec104Link:
                 if rows is None:
                     raise LinkError(self.name, "the link broke")
                 if len(rows):
-                    yield self._batch(rows)
+                    yield self._picture.batch(rows)
 
     async def write(
         self, points: IntArray, values: FloatArray, *, mode: Mode = Mode.DIRECT, timeout_s: float = TIMEOUT_S
@@ -293,7 +265,8 @@ class Iec104Link:
             again.cancel()
         if self._interrogation is not None:
             self._interrogation.over.set()
-        for future in (*self._waiting.values(), *self._tested):
+        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._tested]
+        for future in waiting:
             if not future.done():
                 future.set_exception(LinkError(self.name, reason))
         self._tested.clear()
@@ -343,12 +316,8 @@ class Iec104Link:
             if row is None or self._addresses[row][2] != kind:
                 self.log.tell("not in the table", f"{asdu.station}:{o.address}, type {asdu.type}")
                 continue
-            quality = FROM_OCTET[o.octet & bits]
-            same = self._raw[row] == o.raw and self._octet[row] == quality
-            if o.time_ns or not same:
-                self._time[row] = o.time_ns
+            if self._picture.put(row, o.raw, FROM_OCTET[o.octet & bits], o.time_ns, o.time_ns > 0, now):
                 changed.append(row)
-            self._raw[row], self._octet[row], self._received[row] = o.raw, quality, now
             if asked and not self._brought[row]:
                 self._brought[row] = True
                 if self._interrogation is not None and self._interrogation.station == asdu.station:
@@ -387,10 +356,6 @@ class Iec104Link:
             answered |= current.terminated or current.refused or current.came > 0
         return answered
 
-    def _batch(self, points: IntArray) -> Batch:
-        values, quality = self.table.decode(points, self._raw[points], self._octet[points])
-        return Batch(points, values, quality, self._time[points], self._received[points])
-
     async def _ask(self, asdu: Asdu, timeout_s: float) -> Asdu | None:
         """Send and await what mirrors it; None where nothing came. Raises `LinkError` where the link is down."""
         connection = self._must_be_up()
@@ -401,7 +366,8 @@ class Iec104Link:
         try:
             connection.send(a.encode(asdu))
             async with asyncio.timeout(timeout_s):
-                return await answer
+                mirrored: Asdu = await answer
+            return mirrored
         except TimeoutError:
             return None
         finally:

@@ -35,5 +35,5 @@ def decode_time(octets: bytes) -> int:
         return 0
     if ms >= 60_000 or year & 0x7F > 99:
         return 0
-    seconds = (at - _EPOCH) // dt.timedelta(seconds=1)
-    return seconds * 1_000_000_000 + ms * 1_000_000
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int(ms) * 1_000_000
