@@ -96,9 +96,11 @@ class Connection(asyncio.Protocol):
         """Take in frames; what is none ends the connection."""
         buffer = self._buffer
         buffer += data
-        while len(buffer) >= 2 and not self.ended:
-            if buffer[0] != START or not 4 <= buffer[1] <= 253:
+        while buffer and not self.ended:
+            if buffer[0] != START or (len(buffer) > 1 and not 4 <= buffer[1] <= 253):
                 self.end("what arrives is not IEC 60870-5-104")
+                return
+            if len(buffer) < 2:
                 return
             end = 2 + buffer[1]
             if len(buffer) < end:
