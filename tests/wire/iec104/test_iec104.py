@@ -289,7 +289,7 @@ def test_c104_as_a_foreign_server():
             assert refused.status.tolist() == [Status.REJECTED]
             assert asked == [0.5, 2.0]
             missing = await link.write(np.array([3]), np.array([1.0]), timeout_s=PATIENCE_S)
-            assert missing.code.tolist() == [7 | 0x40], missing
+            assert missing.code.tolist() == [7 | 0x40]  # c104 2.2.1; IEC 60870-5-101, 7.2.3, has cause 47 for an unknown object
         finally:
             await link.close()
             await asyncio.to_thread(server.stop)
