@@ -75,6 +75,8 @@ class Dnp3Link:
         self._requests = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._started: asyncio.Future[None] | None = None
+        self._needs_time = False
+        self._setting: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> LinkState:
@@ -100,6 +102,7 @@ class Dnp3Link:
             await self._leave(str(error))
             raise
         self._board.enter(LinkState.UP)
+        self._set_time()
 
     async def close(self) -> None:
         """Disconnect, and end the worker where it is the link's own."""
@@ -177,6 +180,7 @@ class Dnp3Link:
         if self._tunnel is not None:
             await self._tunnel.start()
             host, port = self._tunnel.address
+        self._needs_time = False
         self._number = await self.worker.open(self._hear)
         self._started = asyncio.get_running_loop().create_future()
         s = self.session
@@ -204,6 +208,8 @@ class Dnp3Link:
             future.set_exception(error)
         if self._started in waiting and self.state != LinkState.CONNECTING:
             self._started.exception()  # nobody waits for it
+        if self._setting is not None:
+            self._setting.cancel()
         self._feeds.end()
         self._board.enter(LinkState.DOWN, reason)
 
@@ -218,10 +224,24 @@ class Dnp3Link:
                 answer.set_result(tuple(rest[1:]))
         elif what == "started" and rest[0] and self._started is not None and not self._started.done():
             self._started.set_result(None)
+        elif what == "needs time":
+            self._needs_time = True
+            self._set_time()
         elif what == "gone":
             self._break("the worker process died")
         elif what == "state" and not rest[0] and self.state == LinkState.UP:
             self._break("the connection broke")
+
+    def _set_time(self) -> None:
+        """Tell the outstation the time, where it asked for it (IIN1.4)."""
+        if self._needs_time and self.state == LinkState.UP and (self._setting is None or self._setting.done()):
+            self._setting = asyncio.create_task(self._give_time())
+
+    async def _give_time(self) -> None:
+        try:
+            self._needs_time = not await self.sync_time(self.clock())
+        except LinkError:
+            return  # it will ask again
 
     def _take(self, items: list[tuple[int, int, float, int, int, bool]]) -> None:
         """Put values into the picture."""

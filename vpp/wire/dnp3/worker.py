@@ -2,7 +2,7 @@
 
 Messages to here: ``(session, "open", config)``, ``(session, "scan", number, classes)``, ``(session, "command", number, kind,
 index, raw, whole, select)``, ``(session, "time", number, ms, monotonic)``, ``(session, "link", number)``, ``(session, "close")``.
-From here: ``(session, "state", open)``, ``(session, "started", ok)``, ``(session, "data", items)``, ``(session, "done", number,
+From here: ``(session, "state", open)``, ``(session, "started", ok)``, ``(session, "needs time")``, ``(session, "data", items)``, ``(session, "done", number,
 result, …)``. An item is ``(kind, index, raw, flags, ms, is event)``.
 """
 
@@ -61,6 +61,10 @@ class _Application(dnp.IMasterApplication):
         if kind == dnp.MasterTaskType.USER_TASK:
             self.push((self.session, "began", time.monotonic_ns()))
 
+    def OnReceiveIIN(self, iin: Any) -> None:
+        if iin.IsSet(dnp.IINBit.NEED_TIME):
+            self.push((self.session, "needs time"))
+
     def OnTaskComplete(self, info: Any) -> None:
         if info.type == dnp.MasterTaskType.USER_TASK:
             self.push((self.session, "ended", info.result.value))
@@ -92,7 +96,8 @@ class Session:
         stack = dnp.MasterStackConfig()
         stack.link.LocalAddr, stack.link.RemoteAddr = own, outstation
         stack.master.responseTimeout = dnp.TimeDuration.Milliseconds(answer_ms)
-        stack.master.timeSyncMode = dnp.TimeSyncMode.LAN
+        # Its own synchronisation asks an application for the time that cannot be given one here: it would tell 1970.
+        stack.master.timeSyncMode = dnp.TimeSyncMode(0)
         self.master = self.channel.AddMaster(f"master {session}", data, application, stack)
         self.master.Enable()
         self.waiting: deque[Message] = deque()
@@ -143,7 +148,7 @@ class Session:
 
     def hear(self, what: str, *rest: Any) -> Message | None:
         """An event of the library: what the parent shall know of it."""
-        if what == "data" or what == "state" or what == "started" or what == "done":
+        if what in ("data", "state", "started", "needs time", "done"):
             return (self.session, what, *rest)
         if self.current is None:
             return None
