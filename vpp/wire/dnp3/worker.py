@@ -2,8 +2,8 @@
 
 Messages to here: ``(session, "open", config)``, ``(session, "scan", number, classes)``, ``(session, "command", number, kind,
 index, raw, whole, select)``, ``(session, "time", number, ms, monotonic)``, ``(session, "link", number)``, ``(session, "close")``.
-From here: ``(session, "state", open)``, ``(session, "started", ok)``, ``(session, "needs time")``, ``(session, "data", items)``, ``(session, "done", number,
-result, …)``. An item is ``(kind, index, raw, flags, ms, is event)``.
+From here: ``(session, "state", open)``, ``(session, "started", ok)``, ``(session, "needs time")``, ``(session, "data",
+items)``, ``(session, "done", number, result, …)``. An item is ``(kind, index, raw, flags, ms, is event)``.
 """
 
 from __future__ import annotations
