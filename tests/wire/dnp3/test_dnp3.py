@@ -14,7 +14,7 @@ from dnp3.master import DefaultSOEHandler, Master, MasterConfig, MasterTcpRunner
 from tests.wire.authority import Authority
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError, PointError
-from vpp.testing.link import EAGER, PATIENCE_S, SOURCE_NS, until
+from vpp.testing.link_bench import EAGER, PATIENCE_S, SOURCE_NS, until
 from vpp.wire.clock import wall_ns
 from vpp.wire.dnp3.address import Kind, check_addresses, parse
 from vpp.wire.dnp3.client import MODULE, Dnp3Link, Session
