@@ -262,7 +262,7 @@ def check(points: Sequence[Point], ids: Sequence[str] | None = None, file: str =
         if ids is not None and point.resource not in ids:
             wrong.append(("resource", "there is no such resource", point.resource))
         # A setpoint that is only written and its read-back may share an address.
-        keys = [("signal", (point.sheet, point.resource, point.signal))]
+        keys: list[tuple[str, tuple[str, ...]]] = [("signal", (point.sheet, point.resource, point.signal))]
         keys += [("address", (way, point.address)) for way in point.access]
         for what, key in keys:
             first = seen.setdefault(key, i)
