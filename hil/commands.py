@@ -12,16 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from vpp.kernel.setpoints import FOLLOW, LIMIT, Setpoints
+from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Setpoints
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.wire.control import Control
 from vpp.wire.points import PointTable
 
 LEASES: Final = ("p_limit_lease_s", "p_follow_lease_s", "q_follow_lease_s")
 SWITCHES: Final = ("p_limit_on", "p_follow_on", "q_follow_on")
-# Signal of the setpoints -> the switch behind which it stands, and the signal and value of the mode that turns it on.
-BEHIND: Final = {"p_limit_mw": ("p_limit_on", "mode", LIMIT), "p_mw": ("p_follow_on", "mode", FOLLOW),
-                 "q_mvar": ("q_follow_on", "q_mode", FOLLOW)}  # fmt: skip
 RENEWALS: Final = 3.0  # a lease is renewed so many times in its length
 _MODE, _Q_MODE, _P, _LIMIT = Setpoints.mode.row, Setpoints.q_mode.row, Setpoints.p_mw.row, Setpoints.p_limit_mw.row
 _NEVER: Final = np.iinfo(np.int64).min // 2
@@ -79,11 +76,14 @@ class Commands:
         self._high = np.array([points[r].high for r in self.rows])
         self._beats = self._control & (self._signal == Control.heartbeat.row)
         switches = {(p.resource, p.signal) for p in points if p.sheet == "control" and p.signal in SWITCHES}
-        self._modal = np.array([self.table.find(name, "mode", "setpoints") >= 0 for name in self.ids], np.bool_)
+        modal = {p.resource for p in points if p.sheet == "setpoints" and p.signal == "mode"}
+        self._modal = np.array([name in modal for name in self.ids], np.bool_)
         self._switched = {s: np.array([(i, s) in switches for i in self.ids], np.bool_) for s in SWITCHES}
         self._held = np.full(len(self.rows), np.nan)
         self._told_ns = np.full(len(self.rows), _NEVER)
-        self._grouped = np.zeros(len(self.rows), np.bool_)
+        self._leased = np.zeros(len(self.ids), np.bool_)
+        self._leased[self._resource[self._control]] = True
+        self._order = np.argsort(self.rows, kind="stable")
 
     def wanted(self, block: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Value for every writable row, and whether it is to be written at all; ``block`` is (signals, n) of setpoints."""
@@ -118,20 +118,19 @@ class Commands:
         quantised, _ = self.table.quantise(self.rows, values)
         changed = go & ~((quantised == self._held) | (np.isnan(quantised) & np.isnan(self._held)))
         changed &= ~self._beats
-        old = now_ns - self._told_ns > self.lease_s * 1e9 / RENEWALS if self.lease_s > 0 else np.zeros(len(go), np.bool_)
-        renew = go & old & ~self._stored
+        active = (block[_MODE] != AUTONOMOUS) | (block[_Q_MODE] != AUTONOMOUS)
+        old = (now_ns - self._told_ns > self.lease_s * 1e9 / RENEWALS) & (self.lease_s > 0) & active[self._resource]
         # What belongs to one device goes out together: a new setpoint begins a new lease.
         moved = np.zeros(len(self.ids), np.bool_)
-        moved[self._resource[changed | renew]] = True
-        out = changed | (go & ~self._stored & moved[self._resource] & (renew | self._control))
+        moved[self._resource[(changed | (go & old)) & ~self._stored]] = True
+        out = changed | (go & ~self._stored & (moved & self._leased)[self._resource])
         if out.any():
             self._beat += 1
         return Due(tuple((self.rows[at], values[at]) for s in (0, 1, 2) if (at := out & (self._stage == s)).any()))
 
     def told(self, now_ns: int, rows: IntArray, values: FloatArray, accepted: BoolArray) -> None:
         """Note what a device has taken; what it refused stays due."""
-        at = np.searchsorted(self._order_rows, rows)
-        place = self._order[at]
+        place = self._order[np.searchsorted(self.rows, rows, sorter=self._order)]
         quantised, _ = self.table.quantise(rows, values)
         self._held[place] = np.where(accepted, quantised, np.nan)
         self._told_ns[place[accepted]] = now_ns
@@ -140,11 +139,3 @@ class Commands:
         """The devices may hold anything (the link broke): everything is due again."""
         self._held.fill(np.nan)
         self._told_ns.fill(_NEVER)
-
-    @property
-    def _order(self) -> IntArray:
-        return np.argsort(self.rows, kind="stable")
-
-    @property
-    def _order_rows(self) -> IntArray:
-        return np.asarray(self.rows[self._order])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
 from scenarios.desk import Desk, Planning
+from scenarios.decisions import DecisionLog
 from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster
 from scenarios.frequency import led, released, swing_of
@@ -39,7 +40,7 @@ from vpp.kernel.errors import RunError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
-from vpp.kernel.tick import Chain, only_watch, tick
+from vpp.kernel.tick import Chain, Record, only_watch, tick
 
 if TYPE_CHECKING:
     from scenarios.schema.scenario import Scenario
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 Wiring = Literal["mosaik", "direct", "far"]
 Progress = Callable[[int, int], None]
+Drive = Callable[["System", Recorder], "Shares"]  # runs all steps of a system
 _VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
 
 
@@ -175,6 +177,7 @@ def run(
     wiring: Wiring = "mosaik",
     progress: Progress | None = None,
     replace: bool = True,
+    drive: tuple[str, Drive] | None = None,
 ) -> RunResult:
     """Build and run a scenario into a run directory ``<out>/<name>-<hash>``.
 
@@ -185,23 +188,29 @@ def run(
             in another process). The decisions are the same, byte for byte.
         progress: called now and then with (steps done, steps in all).
         replace: remove a former run of the same scenario.
+        drive: a wiring from outside: its name, which also ends the run directory's, and who runs the steps. Such a run
+            keeps a decision log, for `vpp verify`.
 
     Raises:
         NetworkError, Diverged: see `build`.
         RunError: the run directory cannot be written; what was recorded can still be read.
     """
     system = build(scenario)
-    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}"
+    name = drive[0] if drive is not None else wiring
+    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}{f'-{name}' if drive is not None else ''}"
     recorder = new_recorder(system)
     steps = len(system.plant.time_ns)
     if progress is not None:
         recorder.progress = lambda done: progress(done, steps)
-    writer = recorder.writer = open_writer(system, recorder, path, replace=replace)
-    journal = None
+    writer = recorder.writer = open_writer(system, recorder, path, replace=replace, wiring=name)
+    keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
-            journal = recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps)
-        shares = simulate(system, recorder, wiring)
+            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps))
+        if drive is not None:
+            keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
+        recorder.also = _all_of(keepers)
+        shares = simulate(system, recorder, wiring) if drive is None else drive[1](system, recorder)
     except KeyboardInterrupt:
         writer.close("interrupted", **_results(recorder, None))
         raise
@@ -214,8 +223,8 @@ def run(
         raise
     finally:
         system.desk.close()
-        if journal is not None:
-            journal.close()
+        for keeper in keepers:
+            keeper.close()
     results = _results(recorder, shares)
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
@@ -238,10 +247,24 @@ def new_recorder(system: System) -> Recorder:
     return Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
 
 
-def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False) -> RunWriter:
+def _all_of(keepers: Sequence[Callable[[int, Record], None]]) -> Callable[[int, Record], None] | None:
+    """One keeper of records for many."""
+    if not keepers:
+        return None
+
+    def keep(k: int, record: Record) -> None:
+        for keeper in keepers:
+            keeper(k, record)
+
+    return keep
+
+
+def open_writer(
+    system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "direct"
+) -> RunWriter:
     """Make the run directory of a system."""
     series = [one for one, _ in recorder.series]
-    return RunWriter(path, _about(system), _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
+    return RunWriter(path, {**_about(system), "wiring": wiring}, _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
 
 
 def simulate(system: System, recorder: Recorder, wiring: Wiring = "mosaik") -> Shares:
