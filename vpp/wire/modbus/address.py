@@ -110,7 +110,7 @@ class Codec:
         for number, lane in enumerate(self.lanes):
             here = np.flatnonzero(self.lane[places] == number)
             values = raw[here]
-            parts = (values != 0)[:, None] if lane.layout == "bits" else _whole(values, lane.layout)[:, None].view(">u2")
+            parts = (values != 0)[:, None] if lane.layout == "bits" else whole(values, lane.layout)[:, None].view(">u2")
             words[self.first[places[here]][:, None] + lane.order] = parts
 
 
@@ -123,8 +123,8 @@ def _order(layout: str, swap: bool) -> IntArray:
     return order[::-1].copy() if swap else order
 
 
-def _whole(values: FloatArray, layout: str) -> npt.NDArray[np.generic]:
-    """Floats as a layout; the ends of 64-bit integers, which a float64 cannot hold, are met exactly."""
+def whole(values: FloatArray, layout: str) -> npt.NDArray[np.generic]:
+    """Floats as big-endian integers or floats; the ends of 64-bit integers, which a float64 cannot hold, are met exactly."""
     if layout == ">u8":
         top = values >= 2.0**64
         return np.where(top, np.uint64(2**64 - 1), np.where(top, 0.0, values).astype(np.uint64)).astype(layout)

@@ -58,7 +58,7 @@ def make_plan(
         gap: registers between two points that are read along rather than asked for apart.
         alone: rows that get a block of their own, because a device refused a block with them in it.
     """
-    order = sorted(range(len(points)), key=lambda i: _key(addresses[points[i]]))
+    order = sorted(range(len(points)), key=lambda i: _key(addresses[int(points[i])]))
     groups: list[list[int]] = []
     end, last = 0, (0, Space.COIL, False)
     for place in order:
