@@ -16,6 +16,7 @@ from vpp.wire.link import ACCEPT, Answer, Status
 FOREVER: Final = np.iinfo(np.int64).max
 _ROWS: Final = {s.name: s.row for s in Control.signals}
 _SWITCH, _LEASE = [_ROWS[name] for name in SWITCHES], [_ROWS[name] for name in LEASES]
+_IS_SWITCH: Final = np.isin(np.arange(max(len(Control.signals), len(Setpoints.signals))), _SWITCH)
 # The setpoint that belongs to each switch: writing it begins its lease anew.
 _SETPOINT: Final = [Setpoints.p_limit_mw.row, Setpoints.p_mw.row, Setpoints.q_mvar.row]
 
@@ -58,14 +59,16 @@ class Firmware:
         """Take written values, all or none; the columns say for each where it belongs."""
         if np.any(self.control[_ROWS["remote"], device] == 0.0):
             return Answer(Status.REJECTED, "local control")
-        switched = is_control & np.isin(signal, _SWITCH)
-        if np.any(switched & ~np.isin(value, (0.0, 1.0))):
+        switches = value[is_control & _IS_SWITCH[signal]]
+        if np.any((switches != 0.0) & (switches != 1.0)):
             return Answer(Status.OUT_OF_RANGE, "a switch is 0 or 1")
         self.held.block[signal[~is_control], device[~is_control]] = value[~is_control]
         self.control[signal[is_control], device[is_control]] = value[is_control]
+        if not (self.control[_LEASE].any() or np.any(self.ends_ns != FOREVER)):
+            return ACCEPT  # nobody's lease runs
         beats = is_control & (signal == _ROWS["heartbeat"])
         for f, (switch, lease, setpoint) in enumerate(zip(_SWITCH, _LEASE, _SETPOINT)):
-            again = beats | (is_control & np.isin(signal, (switch, lease))) | (~is_control & (signal == setpoint))
+            again = beats | (is_control & ((signal == switch) | (signal == lease))) | (~is_control & (signal == setpoint))
             at = np.unique(device[again])
             length = np.round(self.control[lease, at] * 1e9).astype(np.int64)
             self.ends_ns[f, at] = np.where(length > 0, now_ns + length, FOREVER)
@@ -74,11 +77,8 @@ class Firmware:
     def setpoints(self, now_ns: int) -> Setpoints:
         """What the devices hold now; leases that have run out are over."""
         over = now_ns >= self.ends_ns
-        self.fell_back += int(over.sum())
-        for f, (switch, _) in enumerate(zip(_SWITCH, _LEASE)):
-            self.control[switch, over[f]] = 0.0
-            self.held.block[Setpoints.q_mode.row if f == 2 else Setpoints.mode.row, over[f] & self.modal] = AUTONOMOUS
-        self.ends_ns[over] = FOREVER
+        if over.any():
+            self._end(over)
         out = Setpoints(self.held.block.copy())
         limit, follow, q_follow = self.control[_SWITCH] > 0.0
         mode = np.where(follow, float(FOLLOW), np.where(limit, float(LIMIT), float(AUTONOMOUS)))
@@ -86,3 +86,11 @@ class Firmware:
         out.q_mode = np.where(self.modal, self.held.q_mode, np.where(q_follow, float(FOLLOW), float(AUTONOMOUS)))
         out.p_limit_mw = np.where(self.modal | limit, self.held.p_limit_mw, np.inf)
         return out
+
+    def _end(self, over: BoolArray) -> None:
+        """Leases (3, n) are over: the devices lead themselves."""
+        self.fell_back += int(over.sum())
+        for f, switch in enumerate(_SWITCH):
+            self.control[switch, over[f]] = 0.0
+            self.held.block[Setpoints.q_mode.row if f == 2 else Setpoints.mode.row, over[f] & self.modal] = AUTONOMOUS
+        self.ends_ns[over] = FOREVER

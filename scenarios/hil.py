@@ -10,8 +10,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from hil.assemble import Wired, field_plant
-from hil.emulator import Emulator, Outlet
+from hil.emulator import Clock, Emulator
 from hil.links import modbus_link, modbus_served
+from hil.outlets import TableOutlet
 from hil.parity import Quantised
 from hil.plain import plain_table
 from scenarios.build import RunResult, System, run
@@ -119,8 +120,8 @@ def over_wire(scenario: Scenario, wire: Wire, name: str = "modbus", **options: A
 
 async def _over_wire(system: System, recorder: Recorder, wire: Wire) -> Shares:
     table, layout = wire.table(system), system.plant.grid.sensors.points
-    plant, served = Watched(system.plant), wire.served(table)
-    emulator = Emulator(plant, [Outlet(served)], layout.id)
+    plant, served, clock = Watched(system.plant), wire.served(table), Clock()
+    emulator = Emulator(plant, [TableOutlet(served, plant.fleet, layout.id, clock)], clock)
     await emulator.start()
     link = wire.link(table, served.address)
     station = field_plant(plant.fleet, [Wired(link, emulated=True)], layout, patience_s=PATIENCE_S)
