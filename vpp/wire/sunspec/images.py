@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from vpp.kernel.errors import PointError
 from vpp.kernel.signals import FloatArray, IntArray
 from vpp.wire.modbus.address import whole
 from vpp.wire.sunspec.layout import END, MARKER, Layout, Register
@@ -43,6 +44,13 @@ class Images:
             self.raw_put(layout.find(path), np.broadcast_to(np.asarray(exponent, np.float64), n))
         self._scale: dict[str, FloatArray] = {}
 
+    @classmethod
+    def read(cls, layout: Layout, words: npt.NDArray[np.uint16]) -> Images:
+        """Images as they were read: (n, words)."""
+        made = cls.__new__(cls)
+        made.layout, made.words, made._scale = layout, words, {}
+        return made
+
     @property
     def n(self) -> int:
         """Number of devices."""
@@ -54,7 +62,8 @@ class Images:
             return np.full(self.n, 10.0**register.exponent)
         if register.sf not in self._scale:
             exponent = self.raw(self.layout.find(register.sf))
-            self._scale[register.sf] = np.array([float(f"1e{int(e)}") for e in exponent])
+            # A scale factor that is not implemented, or nonsense, makes the value unknown.
+            self._scale[register.sf] = np.array([float(f"1e{int(e)}") if -10 <= e <= 10 else np.nan for e in exponent])
         return self._scale[register.sf]
 
     def get(self, path: str) -> FloatArray:
@@ -81,10 +90,26 @@ class Images:
         data = text.encode("utf-8")[: 2 * register.point.words].ljust(2 * register.point.words, b"\0")
         self.words[rows, register.at : register.at + register.point.words] = np.frombuffer(data, ">u2")
 
+    def text(self, path: str, row: int = 0) -> str:
+        """A text of one device."""
+        register = self.layout.find(path)
+        data = self.words[row, register.at : register.at + register.point.words].astype(">u2").tobytes()
+        return data.split(b"\0")[0].decode("utf-8", "replace").strip()
+
     def raw(self, register: Register) -> FloatArray:
         """(n,) raw numbers."""
         part = self.words[:, register.at : register.at + register.point.words].astype(">u2")
         return part.view(TYPES[register.point.type][0])[:, 0].astype(np.float64)
+
+    def encoded(self, path: str, value: float) -> npt.NDArray[np.uint16]:
+        """The registers that say a scaled value on the first device, without setting them. Raises `PointError`."""
+        register = self.layout.find(path)
+        raw = np.rint(value / self.scale(register)[0])
+        low, high = limits(register)
+        if not low <= raw <= high:
+            raise PointError(path, f"{value:g} does not fit into the register")
+        words = whole(np.array([raw]), TYPES[register.point.type][0])[:, None].view(">u2")[0]
+        return np.asarray(words, np.uint16)
 
     def raw_put(self, register: Register, raw: npt.ArrayLike, rows: IntArray | slice = slice(None)) -> None:
         """Set raw numbers."""

@@ -106,9 +106,9 @@ def lay_out(models: Sequence[tuple[int, Mapping[str, int]]], base: int = BASE) -
     spans: list[ModelSpan] = []
     at = len(MARKER)
     for model, counts in models:
-        name = _name(model, spans)
-        wanted = {name: counts.get(name, 0) for name in count_points(model)}
-        own = list(_registers(definition(model), name, at, wanted, {}))
+        name = model_name(model, spans)
+        wanted = {point: counts.get(point, 0) for point in count_points(model)}
+        own = model_registers(model, name, at, wanted)
         end = own[-1].at + own[-1].point.words
         registers.update((r.path, r) for r in own)
         spans.append(ModelSpan(name, model, at, end - at - 2, wanted))
@@ -116,7 +116,13 @@ def lay_out(models: Sequence[tuple[int, Mapping[str, int]]], base: int = BASE) -
     return Layout(registers, tuple(spans), at + 2, base)
 
 
-def _name(model: int, before: Sequence[ModelSpan]) -> str:
+def model_registers(model: int, name: str, at: int, counts: Mapping[str, int]) -> list[Register]:
+    """The registers of one model whose ID stands at ``at``. Raises `PointError` for an unknown model."""
+    return list(_registers(definition(model), name, at, counts, {}))
+
+
+def model_name(model: int, before: Sequence[ModelSpan]) -> str:
+    """Name of a model in paths, the models before it known."""
     again = sum(span.model == model for span in before)
     return f"{model}#{again}" if again else str(model)
 
