@@ -74,6 +74,8 @@ class Commands:
         self._set, self._control = self._stage == 1, self._stage != 1
         self._stored = np.array([points[r].stored for r in self.rows], np.bool_)
         self._high = np.array([points[r].high for r in self.rows])
+        low = np.array([points[r].low for r in self.rows])
+        self._fixed = self._control & (low == self._high)  # a band of one value: always written with it
         self._beats = self._control & (self._signal == Control.heartbeat.row)
         switches = {(p.resource, p.signal) for p in points if p.sheet == "control" and p.signal in SWITCHES}
         modal = {p.resource for p in points if p.sheet == "setpoints" and p.signal == "mode"}
@@ -105,6 +107,7 @@ class Commands:
         control[Control.heartbeat.row] = self._beat % 65536
         values = np.where(self._set, given[np.where(self._set, self._signal, 0), self._resource], 0.0)
         values = np.where(self._control, control[np.where(self._control, self._signal, 0), self._resource], values)
+        values = np.where(self._fixed, self._high, values)
         values = np.where(self._set & np.isposinf(values) & np.isfinite(self._high), self._high, values)
         go = np.where(self._set, write[np.where(self._set, self._signal, 0), self._resource], True)
         return values, np.asarray(go, np.bool_)

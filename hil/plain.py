@@ -6,6 +6,7 @@ nothing but the wire lies between a run in process and one over it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from vpp.kernel.fleet import Fleet
@@ -30,16 +31,20 @@ INTEGERS: Final = {
 }  # fmt: skip
 
 
-def plain_table(fleet: Fleet, layout: PointLayout, wire: str = "float32") -> PointTable:
+def plain_table(fleet: Fleet, layout: PointLayout, wire: str = "float32", only: Sequence[str] | None = None) -> PointTable:
     """The table of a fleet and its meters on Modbus.
 
     Args:
         fleet: the resources.
         layout: the network's meters.
         wire: "float32", "float64", or "integer" for scaled integers with their "not implemented".
+        only: resources that are served; None: all. The places of the others stay free.
     """
     points = []
+    wanted = frozenset(only or ())
     for i, name in enumerate(fleet.id):
+        if only is not None and name not in wanted:
+            continue
         unit, first = 1 + i // PER_UNIT, (i % PER_UNIT) * STRIDE
         read, write = first, first
         for sheet, face in (("telemetry", Telemetry), ("applied", Setpoints)):

@@ -16,7 +16,7 @@ from controllers.dispatch import PLANNERS
 from scenarios.desk import Desk, Planning
 from scenarios.decisions import DecisionLog
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, flexibility, forecaster
+from scenarios.fleet import fleet_spec, flexibility, forecaster, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
@@ -98,8 +98,8 @@ class RunResult:
         return open_run(self.path)
 
 
-def build(scenario: Scenario) -> System:
-    """Build a scenario.
+def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
+    """Build a scenario; the inverters of resources ``outside``, which are not simulated, get no function of their own.
 
     Raises:
         ScenarioError: something is wrong with the scenario on this network.
@@ -111,6 +111,7 @@ def build(scenario: Scenario) -> System:
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = released(scenario, expand(scenario, network, None if year is None else year.names))
     spec = led(scenario, plan, fleet_spec(plan, network, surroundings(scenario, year, network)))
+    spec = without_functions(spec, outside)
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
     s = scenario.sensors
@@ -178,6 +179,7 @@ def run(
     progress: Progress | None = None,
     replace: bool = True,
     drive: tuple[str, Drive] | None = None,
+    outside: Sequence[str] = (),
 ) -> RunResult:
     """Build and run a scenario into a run directory ``<out>/<name>-<hash>``.
 
@@ -190,12 +192,13 @@ def run(
         replace: remove a former run of the same scenario.
         drive: a wiring from outside: its name, which also ends the run directory's, and who runs the steps. Such a run
             keeps a decision log, for `vpp verify`.
+        outside: resources that are not simulated; see `build`.
 
     Raises:
         NetworkError, Diverged: see `build`.
         RunError: the run directory cannot be written; what was recorded can still be read.
     """
-    system = build(scenario)
+    system = build(scenario, outside)
     name = drive[0] if drive is not None else wiring
     path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}{f'-{name}' if drive is not None else ''}"
     recorder = new_recorder(system)

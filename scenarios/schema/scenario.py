@@ -14,6 +14,7 @@ from scenarios.near import did_you_mean
 from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
+from scenarios.schema.hil import Outside
 from scenarios.schema.plant import Limits, Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
@@ -68,6 +69,7 @@ class Scenario(Part):
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
+    outside: tuple[Outside, ...] = Field((), description="resources that are devices outside, for `vpp hil run`")
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")
