@@ -4,7 +4,7 @@ The smart inverter: sets of settings with every function on (volt-watt, droop, l
 response times) and reactive power led by volt-var with a following reference, a constant, a power factor and watt-var,
 a quarter each. One thread; a step is status, response and lags of every device at voltages and frequencies that change
 from step to step (their writing is not included). Peers: OpenDER 2.2.0, the same functions on, in the same run; a numba
-copy of the same arrays (state, inputs, outputs).
+copy of the same arrays (state, inputs, power).
 
     python benchmarks/devices.py [--sizes 1000 100000 1000000] [--json]
 """
@@ -88,17 +88,17 @@ def inverter(n: int) -> dict[str, float]:
     inv, rng = inverters_of(n), np.random.Generator(np.random.PCG64(1))
     inv.step(DT_S, 1.0, 60.0, 0.008, p_max_mw=0.009)
     volts, hertz = rng.normal(1.0, 0.05, (4, n)), rng.normal(60.0, 0.05, (4, n))
-    out, lag, k = inv.output(), inv.lag(DT_S), 0
+    power, lag = np.zeros(int(inv.start[-1]) * int(c.POWER_SIZE)), inv.lag(DT_S)
     spent: list[float] = []
     for k in range(40):
         inv.set(c.V, volts[k % 4])
         inv.set(c.F, hertz[k % 4])
         begin = time.perf_counter()
-        alone(inv.start, inv.table, lag, inv.lanes, out, DT_S)
+        alone(inv.start, inv.table, lag, inv.lanes, power, DT_S)
         spent.append(time.perf_counter() - begin)
     ours = statistics.median(spent[3:]) / n * 1e9
-    copied = copy_ns([inv.lanes, out], n)
-    return {"ns": ours, "copy_ns": copied, "ratio_copy": ours / copied, "bytes": (inv.lanes.nbytes + out.nbytes) / n}
+    copied = copy_ns([inv.lanes, power], n)
+    return {"ns": ours, "copy_ns": copied, "ratio_copy": ours / copied, "bytes": (inv.lanes.nbytes + power.nbytes) / n}
 
 
 def opender_ns(steps: int = 400) -> float:
@@ -111,8 +111,8 @@ def opender_ns(steps: int = 400) -> float:
     for mode in ("QV", "CONST_Q", "CONST_PF", "QP"):
         der = opender.DER_PV(
             NP_P_MAX=1e4, NP_VA_MAX=1.1e4, NP_Q_MAX_INJ=4840, NP_Q_MAX_ABS=4840, NP_P_MAX_CHARGE=1e4,
-            NP_APPARENT_POWER_CHARGE_MAX=1.1e4, NP_AC_V_NOM=400, NP_V_DC=800, PV_MODE_ENABLE=True, PF_MODE_ENABLE=True, AP_LIMIT_ENABLE=True,
-            AP_LIMIT=0.9, QV_VREF_AUTO_MODE=True, **{f"{mode}_MODE_ENABLE": True},
+            NP_APPARENT_POWER_CHARGE_MAX=1.1e4, NP_AC_V_NOM=400, NP_V_DC=800, PV_MODE_ENABLE=True, PF_MODE_ENABLE=True,
+            AP_LIMIT_ENABLE=True, AP_LIMIT=0.9, QV_VREF_AUTO_MODE=True, **{f"{mode}_MODE_ENABLE": True},
         )  # fmt: skip
         volts, hertz = rng.normal(1.0, 0.05, steps), rng.normal(60.0, 0.05, steps)
         begin = time.perf_counter()

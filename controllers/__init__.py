@@ -8,13 +8,16 @@ from typing import Final
 from controllers.grid.pcc import PccGuard
 from controllers.grid.voltage import OverVoltageGuard, UnderVoltageGuard
 from controllers.resource.follow import ScheduleFollower
+from controllers.resource.need import NeedProposer
 from controllers.resource.orders import OperatorOrders
+from controllers.resource.performance import PerformanceGuard
 from controllers.resource.ramp import RampGuard
 from controllers.resource.soc import SocGuard
 from vpp.kernel.ports import Controller
 
 PROPOSERS: Final[Mapping[str, Callable[..., Controller]]] = {
     "schedule": ScheduleFollower,
+    "need": NeedProposer,
     "orders": OperatorOrders,
 }
 GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {
@@ -23,4 +26,5 @@ GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {
     "soc": SocGuard,
     "ramp": RampGuard,
     "pcc": PccGuard,
+    "performance": PerformanceGuard,
 }

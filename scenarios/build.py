@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +13,12 @@ import numpy as np
 
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
+from controllers.resource.shared_inverter import SharedInverterGuard
+from scenarios.decisions import DecisionLog, keep_all
 from scenarios.desk import Desk, Planning
-from scenarios.decisions import DecisionLog
+from scenarios.disturb import disturbances, fault_table, noticed, sensors_of, tell
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, flexibility, forecaster, without_functions
+from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
 from scenarios.schema.control import PccGuard
@@ -25,11 +27,11 @@ from scenarios.schema.time import clock_times_ns
 from scenarios.site import site_of
 from scenarios.weather import weather_of
 from twin.coupling import Coupling
+from twin.devices.entry import PHASES
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
-from twin.sensors import SensorErrors, Sensors
 from twin.series import Surroundings
 from vpp import __version__
 from vpp.grid import Profiles
@@ -40,7 +42,7 @@ from vpp.kernel.errors import RunError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
-from vpp.kernel.tick import Chain, Record, only_watch, tick
+from vpp.kernel.tick import Chain, only_watch, tick
 
 if TYPE_CHECKING:
     from scenarios.schema.scenario import Scenario
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 Wiring = Literal["mosaik", "direct", "far"]
 Progress = Callable[[int, int], None]
+PLANNED_INVERTERS = 60
 Drive = Callable[["System", Recorder], "Shares"]  # runs all steps of a system
 _VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
 
@@ -99,7 +102,7 @@ class RunResult:
 
 
 def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
-    """Build a scenario; the inverters of resources ``outside``, which are not simulated, get no function of their own.
+    """Build a scenario; inverters of resources ``outside``, which are not simulated, get no function of their own.
 
     Raises:
         ScenarioError: something is wrong with the scenario on this network.
@@ -111,28 +114,31 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = released(scenario, expand(scenario, network, None if year is None else year.names))
     spec = led(scenario, plan, fleet_spec(plan, network, surroundings(scenario, year, network)))
-    spec = without_functions(spec, outside)
+    spec = replace(without_functions(spec, outside), disturbed=disturbances(scenario, plan, spec.fleet))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
-    s = scenario.sensors
-    errors = SensorErrors(s.p_error, s.v_error, s.soc_error, round(s.delay_s / dt_s), s.loss)
     points = PointLayout(("pcc_p_mw", "pcc_q_mvar"), ("p_mw", "q_mvar"), ("pcc", "pcc"))
-    sensors = Sensors(spec.fleet, np.maximum(spec.p_rated_mw, spec.s_rated_mva), points, errors, scenario.seed)
+    rating = np.maximum(spec.p_rated_mw, spec.s_rated_mva)
+    sensors = sensors_of(scenario, plan, spec.fleet, rating, points, spec.disturbed)
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
     grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
+    group, s_mva = shared_inverters(plan)
     chain = Chain(
         spec.fleet,
         [PROPOSERS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.proposers],
-        [GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards],
+        [
+            *(GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards),
+            *([SharedInverterGuard(spec.fleet, group, s_mva)] if group.size else []),
+        ],
         dt_ns,
         hold_ns=max(900_000_000_000, 4 * dt_ns),
     )
-    first = FleetModel(spec).step(0, dt_s, None, None)
+    first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
-    check_first_solve(engine, network, network.scatter(bus, first.p_mw), network.scatter(bus, first.q_mvar))
+    check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))
     return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
 
 
@@ -159,13 +165,16 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
         t, p = scenario.time, scenario.planner
         at = clock_times_ns(p.at, t.start_ns, t.end_ns, t.zone)
         guards = [g for g in scenario.control.guards if isinstance(g, PccGuard)]
+        group, s_mva = shared_inverters(plan)
+        # An inverter each of a great fleet would be a node each of the plan: there the guard alone keeps them.
+        inverters = {plan.group_names[g]: s for g, s in zip(group, s_mva.tolist())} if len(group) <= PLANNED_INVERTERS else {}
         planning = Planning(
             PLANNERS[p.use](**p.model_dump(include={"wear_eur_per_mwh", "energy_value_eur_per_mwh", "builder"})),
             forecaster(scenario, plant.devices.spec, round(p.horizon_h * 3600 / p.step_s), round(p.step_s * 1e9)),
             np.unique(np.concatenate([[t.start_ns], at])),
             round(p.budget_s * 1e9),
-            {g.group: g.import_mw for g in guards if g.import_mw is not None},
-            {g.group: g.export_mw for g in guards if g.export_mw is not None},
+            {**inverters, **{g.group: g.import_mw for g in guards if g.import_mw is not None}},
+            {**inverters, **{g.group: g.export_mw for g in guards if g.export_mw is not None}},
             flexibility(plant.devices.spec, scenario.time.start_ns),
         )
     return Desk(plant.fleet, orders, planning, dt_ns)
@@ -190,8 +199,7 @@ def run(
             in another process). The decisions are the same, byte for byte.
         progress: called now and then with (steps done, steps in all).
         replace: remove a former run of the same scenario.
-        drive: a wiring from outside: its name, which also ends the run directory's, and who runs the steps. Such a run
-            keeps a decision log, for `vpp verify`.
+        drive: a wiring from outside: its name, which ends the run directory's, and who runs the steps; keeps a decision log.
         outside: resources that are not simulated; see `build`.
 
     Raises:
@@ -199,8 +207,8 @@ def run(
         RunError: the run directory cannot be written; what was recorded can still be read.
     """
     system = build(scenario, outside)
-    name = drive[0] if drive is not None else wiring
-    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}{f'-{name}' if drive is not None else ''}"
+    name, end = (wiring, "") if drive is None else (drive[0], f"-{drive[0]}")
+    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}{end}"
     recorder = new_recorder(system)
     steps = len(system.plant.time_ns)
     if progress is not None:
@@ -212,7 +220,7 @@ def run(
             keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps))
         if drive is not None:
             keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
-        recorder.also = _all_of(keepers)
+        recorder.also = keep_all(keepers)
         shares = simulate(system, recorder, wiring) if drive is None else drive[1](system, recorder)
     except KeyboardInterrupt:
         writer.close("interrupted", **_results(recorder, None))
@@ -228,7 +236,8 @@ def run(
         system.desk.close()
         for keeper in keepers:
             keeper.close()
-    results = _results(recorder, shares)
+    disturbed = system.plant.devices.spec.disturbed
+    results = {**_results(recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
 
@@ -247,27 +256,18 @@ def new_recorder(system: System) -> Recorder:
     x = scenario.limits
     limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
     series = series_of(scenario.record, system.chain.owners)
-    return Recorder(None, series, system.plant.fleet.control, limits, system.plant.dt_s, buy, sell)
+    fleet = system.plant.fleet
+    recorder = Recorder(None, series, fleet.id, fleet.control, limits, system.plant.dt_s, buy, sell)
+    tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
+    return recorder
 
 
-def _all_of(keepers: Sequence[Callable[[int, Record], None]]) -> Callable[[int, Record], None] | None:
-    """One keeper of records for many."""
-    if not keepers:
-        return None
-
-    def keep(k: int, record: Record) -> None:
-        for keeper in keepers:
-            keeper(k, record)
-
-    return keep
-
-
-def open_writer(
-    system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "direct"
-) -> RunWriter:
+def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "direct") -> RunWriter:
     """Make the run directory of a system."""
     series = [one for one, _ in recorder.series]
-    return RunWriter(path, {**_about(system), "wiring": wiring}, _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
+    return RunWriter(
+        path, {**_about(system), "wiring": wiring}, _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace
+    )
 
 
 def simulate(system: System, recorder: Recorder, wiring: Wiring = "mosaik") -> Shares:
@@ -322,6 +322,7 @@ def _about(system: System) -> dict[str, Any]:
         "engine": {"name": system.engine[0], "reason": system.engine[1]},
         "network": {"source": system.network.source, "buses": system.network.n_bus, "notes": list(system.network.notes)},
         "resources": system.plan.n,
+        **fault_table(system.plant.devices.spec.disturbed, system.plan.id),
         "owners": list(system.chain.owners),
     }
 
@@ -357,7 +358,12 @@ def _axes(system: System) -> list[Axis]:
     groups = np.array(plan.group_names)
     bus_id = tuple(str(b) for b in net.bus_id)
     branch_id = _unique(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
-    kinds = {"kind": np.array(plan.kind), "bus": np.asarray(plan.bus), "group": groups[plan.group_of]}
+    kinds = {
+        "kind": np.array(plan.kind),
+        "bus": np.asarray(plan.bus),
+        "group": groups[plan.group_of],
+        "phase": np.array(PHASES)[plan.phase],
+    }
     ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
     return [
         Axis("resources", "resource", plan.id, {**kinds, **ratings}),
@@ -388,8 +394,7 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
 def _cpu() -> str:
     """The processor's name, where the system says it."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    for line in info.read_text().splitlines() if info.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scenarios import frequency
+from scenarios.check_disturb import disturbed
 from scenarios.expand import LV_KV, FleetPlan, assign_groups, bus_positions, expand, known_profiles, members_of
 from scenarios.near import did_you_mean
 from scenarios.schema.control import OverVoltage, PccGuard
 from scenarios.weather import place_problems
 from twin.devices import DEVICES
-from twin.devices.entry import AtBuses, AtSample, InverterEntry
+from twin.devices.entry import AtBuses, AtInverter, AtSample, InverterEntry
 from twin.series import FileProfile, NetworkProfile, Surroundings
 from vpp.fields import Where
 from vpp.grid.profiles import profile_index
@@ -72,7 +73,7 @@ def check(scenario: Scenario, network: Network, profiles: ProfileSet | None = No
     known = known_profiles(network) if profiles is None else profiles.names
     subject = _Subject(scenario, network, expand(scenario, network, known), known, profiles)
     found = [*_fleet(subject), *_groups(subject), *_orders(subject), *_thresholds(subject), *_limits(subject)]
-    found += place_problems(scenario, network)
+    found += [*place_problems(scenario, network), *disturbed(scenario, subject.plan)]
     found += frequency.findings(scenario, network, subject.plan)
     return sorted(found, key=lambda f: (f.file, f.line))
 
@@ -85,13 +86,15 @@ def _fleet(s: _Subject) -> Iterator[Finding]:
         if isinstance(where, AtBuses | tuple):
             at = (*place, "buses" if isinstance(where, AtBuses) else "of")
             yield from _buses(s, where.buses if isinstance(where, AtBuses) else where, at)
-        elif not np.any(s.plan.entry == i):
+        elif not isinstance(where, AtInverter) and not np.any(s.plan.entry == i):
             yield s.scenario.finding(f"the network has no {where}", *place, value=where)
         yield from _profile(s, i, getattr(entry, "profile", None))
         yield from _sizes(s, i)
         if isinstance(entry, InverterEntry):
             yield from _grid_code(s, i, entry)
         yield from _connection(s, i)
+        for where, message in entry.objections(int(np.sum(s.plan.entry == i)), s.scenario.time.step_s, s.known):
+            yield s.scenario.finding(message, "fleet", i, *where)
     for table in ("loads", "sgens", "storages"):
         size = len(getattr(s.network, table).bus)
         kinds = [kind for kind, model in DEVICES.items() if model.entry.native == table]
@@ -207,6 +210,15 @@ def _groups(s: _Subject) -> Iterator[Finding]:
     for name, other, resource in assign_groups(s.scenario, s.network, plan.id, plan.entry, plan.bus)[1]:
         message = f"{resource} is in {other} already, which does not enclose {name}"
         yield s.scenario.finding(message, "groups", index[name], severity="error")
+    group_of, _ = assign_groups(s.scenario, s.network, plan.id, plan.entry, plan.bus)
+    apart = np.flatnonzero((plan.inverter >= 0) & (group_of != group_of[plan.inverter]))
+    for i in np.unique(plan.entry[apart]).tolist():
+        guest = int(apart[plan.entry[apart] == i][0])
+        host, names = int(plan.inverter[guest]), plan.group_names
+        message = (
+            f"{plan.id[guest]} is in group {names[group_of[guest]]}, its inverter {plan.id[host]} in {names[group_of[host]]}"
+        )
+        yield s.scenario.finding(message, "fleet", i, "at", severity="error")
 
 
 def _orders(s: _Subject) -> Iterator[Finding]:
@@ -265,11 +277,14 @@ def _moment(s: _Subject, floor: FloatArray, limit: float) -> str:
 def _reach(s: _Subject, inside: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest injection that a group can be brought to in each step, (T,); by ratings the worst, (1,)."""
     plan = s.plan
+    inside = inside & np.array([DEVICES[kind].entry.foreseen for kind in plan.kind])
     led = inside & (plan.control == CONTROL_FOLLOW)
     low, high = float(plan.p_min_mw[led].sum()), float(plan.p_max_mw[led].sum())
     # What runs by its own control may take or give nothing at any time.
-    own = np.array([entry.by_itself for entry in s.scenario.fleet], np.bool_)[plan.entry]
-    fixed, free = inside & (plan.control == CONTROL_NONE) & ~own, inside & (plan.control == CONTROL_LIMIT)
+    fixed, free = (
+        inside & (plan.control == CONTROL_NONE) & ~(plan.by_itself & (plan.profile_p < 0)),
+        inside & (plan.control == CONTROL_LIMIT),
+    )
     if s.profiles is None:
         gives, takes = fixed & (plan.sign > 0), fixed & (plan.sign < 0)
         return np.array([low + np.sum(plan.p_mw[gives])]), np.array([high - np.sum(plan.p_mw[takes])])

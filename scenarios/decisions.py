@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,15 @@ class DecisionLog:
     def close(self) -> None:
         """Release the files."""
         self._journal.close()
+
+
+def keep_all(keepers: Sequence[Callable[[int, Record], None]]) -> Callable[[int, Record], None] | None:
+    """One keeper of records for many; None for none."""
+    if not keepers:
+        return None
+
+    def keep(k: int, record: Record) -> None:
+        for keeper in keepers:
+            keeper(k, record)
+
+    return keep

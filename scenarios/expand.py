@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from scenarios.schema.fleet import Group
 from scenarios.weather import cell_of_bus
-from twin.devices.entry import AtBuses, AtSample, Columns, Entry, Places
+from twin.devices.entry import AtBuses, AtInverter, AtSample, Columns, Entry, Places
 from twin.series import Source, ordered
 from vpp.kernel.fleet import CONTROL_NONE
 from vpp.kernel.settings import Settings
@@ -49,6 +49,9 @@ class FleetPlan:
         sources: what the resources follow over time.
         settings: curves of the inverters.
         own: by kind, the parameters and events that only its model knows.
+        by_itself: True where the device has a control of its own.
+        phase: 0 for all three phases, 1…3 for one of them.
+        inverter: the resource whose inverter each one shares, -1 where it has its own or none.
         group_of: innermost group of each.
         group_names, group_parent: the forest, outer groups first; index 0 is "pcc" with parent -1.
     """
@@ -80,6 +83,9 @@ class FleetPlan:
     sources: tuple[Source, ...]
     settings: Settings
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+    by_itself: BoolArray
+    phase: IntArray
+    inverter: IntArray
     group_of: IntArray
     group_names: tuple[str, ...]
     group_parent: IntArray
@@ -123,8 +129,7 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
     """
     known = known_profiles(network) if profile_names is None else profile_names
     pv_profiles = tuple(sorted(p for p in known if p in _PV_PROFILES)) or _PV_PROFILES
-    cell = cell_of_bus(scenario, network)
-    places = [_places(entry, network, scenario, pv_profiles, cell) for entry in scenario.fleet]
+    places = _all_places(scenario, network, pv_profiles)
     parts = [entry.lay_out(at) for entry, at in zip(scenario.fleet, places)]
     ids: list[str] = []
     for entry, at in zip(scenario.fleet, places):
@@ -136,8 +141,9 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
     column: dict[Source | None, int] = {None: -1, **{source: i for i, source in enumerate(sources)}}
     bus = np.concatenate([at.bus for at in places])
     entry_of = np.repeat(np.arange(len(parts)), count)
-    group_names, group_parent = _forest(scenario.groups)
     group_of, _ = assign_groups(scenario, network, tuple(ids), entry_of, bus)
+    inverter = _inverters(scenario, entry_of)
+    group_names, group_parent, group_of = _with_inverters(*_forest(scenario.groups), group_of, inverter, ids)
     return FleetPlan(
         id=tuple(ids),
         kind=tuple(np.repeat(kinds, count).tolist()),
@@ -148,6 +154,9 @@ def expand(scenario: Scenario, network: Network, profile_names: Sequence[str] | 
         sources=sources,
         settings=Settings(np.concatenate([part.settings.block for part in parts], axis=1)),
         own={kind: _own([p for p, k in zip(parts, kinds) if k == kind], column) for kind in dict.fromkeys(kinds)},
+        by_itself=np.repeat([entry.by_itself for entry in scenario.fleet], count),
+        phase=np.concatenate([entry.phases(m) for entry, m in zip(scenario.fleet, count)]),
+        inverter=inverter,
         group_of=group_of,
         group_names=group_names,
         group_parent=group_parent,
@@ -203,10 +212,24 @@ def _generator(seed: int, entry_id: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
-def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tuple[str, ...], cell: IntArray) -> Places:
+def _all_places(scenario: Scenario, network: Network, pv_profiles: tuple[str, ...]) -> list[Places]:
+    """Where the resources of every entry stand; whoever shares inverters stands where those are."""
+    cell = cell_of_bus(scenario, network)
+    hosts = {e.id: _places(e, network, scenario, pv_profiles, cell) for e in scenario.fleet if not isinstance(e.at, AtInverter)}
+    return [
+        _places(e, network, scenario, pv_profiles, cell, hosts.get(e.at.inverter_of))
+        if isinstance(e.at, AtInverter)
+        else hosts[e.id]
+        for e in scenario.fleet
+    ]
+
+
+def _places(
+    entry: Entry, network: Network, scenario: Scenario, pv_profiles: tuple[str, ...], cell: IntArray, host: Places | None = None
+) -> Places:
     """Where an entry's resources stand, in the network and in its tables."""
     random = _generator(scenario.seed, entry.id)
-    bus, row = _rows(entry, network, random)
+    bus, row = _rows(entry, network, random) if host is None else (host.bus, np.full(host.m, -1))
     native = bool(entry.native) and entry.place == entry.native
     factor = entry.scale * random.uniform(1.0 - entry.spread, 1.0 + entry.spread, len(bus))
     time = scenario.time
@@ -219,7 +242,9 @@ def _places(entry: Entry, network: Network, scenario: Scenario, pv_profiles: tup
 def _rows(entry: Entry, network: Network, random: np.random.Generator) -> tuple[IntArray, IntArray]:
     """Bus position of each resource, and its row in the network's table of that place (-1 for a mere bus)."""
     where = entry.at.of if isinstance(entry.at, AtSample) else entry.at
-    if isinstance(where, AtBuses | tuple):
+    if isinstance(where, AtInverter):  # of an entry that is not there; `Scenario` says so
+        bus = row = np.zeros(0, np.int64)
+    elif isinstance(where, AtBuses | tuple):
         bus, _ = bus_positions(network, where.buses if isinstance(where, AtBuses) else where)
         row = np.full(len(bus), -1)
     elif where in ("loads", "sgens", "storages"):
@@ -247,6 +272,29 @@ def _forest(groups: Sequence[Group]) -> tuple[tuple[str, ...], IntArray]:
             parent.append(names.index(group.parent))
             waiting.remove(group)
     return tuple(names), np.array(parent, np.int64)
+
+
+def _inverters(scenario: Scenario, entry_of: IntArray) -> IntArray:
+    """(n,) resource whose inverter each one shares, -1 for none."""
+    inverter = np.full(len(entry_of), -1)
+    number = {entry.id: k for k, entry in enumerate(scenario.fleet)}
+    for k, entry in enumerate(scenario.fleet):
+        if isinstance(entry.at, AtInverter) and entry.at.inverter_of in number:
+            inverter[entry_of == k] = np.flatnonzero(entry_of == number[entry.at.inverter_of])
+    return inverter
+
+
+def _with_inverters(
+    names: tuple[str, ...], parent: IntArray, group_of: IntArray, inverter: IntArray, ids: Sequence[str]
+) -> tuple[tuple[str, ...], IntArray, IntArray]:
+    """The forest with an innermost group for every shared inverter, named after the resource that has it."""
+    hosts = np.unique(inverter[inverter >= 0])
+    group_of = group_of.copy()
+    more = [f"{ids[h]}-inverter" for h in hosts]
+    for k, host in enumerate(hosts.tolist()):
+        parent = np.append(parent, group_of[host])
+        group_of[(inverter == host) | (np.arange(len(inverter)) == host)] = len(names) + k
+    return (*names, *more), parent, group_of
 
 
 def assign_groups(

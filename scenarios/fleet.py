@@ -64,7 +64,7 @@ def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> Fleet
         id=plan.id,
         kind=plan.kind,
         control=plan.control.astype(np.int64),
-        terminal=Terminals.single(network.node_of_bus[plan.bus]),
+        terminal=terminals(plan, network),
         p_min_mw=p_min,
         p_max_mw=p_max,
         p_safe_mw=np.clip(plan.p_safe_mw, p_min, p_max),
@@ -78,11 +78,26 @@ def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> Fleet
         eff_discharge=plan.eff_discharge,
         capability=capability,
         groups=Groups(plan.group_names, plan.group_parent.astype(np.int32), plan.group_of.astype(np.int32)),
+        by_itself=plan.by_itself,
     )
     return FleetSpec(
         fleet, plan.p_mw, plan.q_mvar, plan.s_mva, plan.soc, plan.profile_p.astype(np.int32), plan.profile_q.astype(np.int32),
-        plan.settings, profiles, plan.sign, plan.own,
+        plan.settings, profiles, plan.sign, plan.own, inverter=plan.inverter,
     )  # fmt: skip
+
+
+def terminals(plan: FleetPlan, network: Network) -> Terminals:
+    """Where the resources stand. A balanced network has one node a bus: a single-phase resource is there with all its power.
+
+    ``plan.phase`` says on which phase it is, for a network whose buses have a node a phase.
+    """
+    return Terminals.single(network.node_of_bus[plan.bus])
+
+
+def shared_inverters(plan: FleetPlan) -> tuple[IntArray, FloatArray]:
+    """The groups that stand for a shared inverter each, and those inverters' nameplates [MVA]."""
+    hosts = np.unique(plan.inverter[plan.inverter >= 0])
+    return plan.group_of[hosts], plan.s_mva[hosts]
 
 
 def _peaks(profiles: ProfileTable, column: IntArray) -> tuple[FloatArray, FloatArray]:

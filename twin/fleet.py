@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from twin.devices import DEVICES, load_installed
 from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
+from twin.lines import Receiver
 from twin.spec import FleetSpec
 from vpp.kernel.flex import Flex
 from vpp.kernel.setpoints import FORMING, Setpoints
@@ -32,6 +34,7 @@ class FleetModel:
     soc: FloatArray = field(init=False)
     models: tuple[DeviceModel, ...] = field(init=False)
     _offered_p: FloatArray = field(init=False)
+    _receiver: Receiver | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Make one model a kind."""
@@ -47,8 +50,13 @@ class FleetModel:
         self.applied = self._formed(Setpoints.neutral(fleet.n))
         self.soc = self.spec.soc0.copy()
         self._offered_p = np.zeros(fleet.n)
+        disturbed = self.spec.disturbed
+        self._receiver = None if disturbed is None else Receiver(fleet, disturbed)
 
-    def step(self, k: int, dt_s: float, asked: Setpoints | None, delivered_p_mw: FloatArray | None) -> Offer:
+    def step(
+        self, k: int, dt_s: float, asked: Setpoints | None, delivered_p_mw: FloatArray | None,
+        vm_pu: FloatArray | None = None, f_hz: float = math.nan,
+    ) -> Offer:  # fmt: skip
         """Go from step k-1 to step k.
 
         Args:
@@ -57,6 +65,8 @@ class FleetModel:
             asked: setpoints that arrived during step k-1; None: nothing new.
             delivered_p_mw: (n,) what was delivered over step k-1, None at the start. Where it is NaN (the
                 network had no solution) what the device offered is counted.
+            vm_pu: (n,) voltage at the terminals over step k-1, None at the start.
+            f_hz: frequency over step k-1, NaN at the start.
 
         Returns:
             What the devices offer over step k.
@@ -68,13 +78,17 @@ class FleetModel:
             before = self._given(k - 1, dt_s)
             for model in self.models:
                 model.settle(before, p)
-        if asked is not None:
+        if self._receiver is not None:
+            self.applied = self._formed(self._receiver.adopt(k, asked))
+        elif asked is not None:
             self.applied = self._formed(asked)
-        given = self._given(k, dt_s)
+        given = replace(self._given(k, dt_s), vm_pu=vm_pu, f_hz=f_hz)
         offer = Offer(np.empty((len(Offer.signals), self.spec.fleet.n)))
         offer.e_need_mwh, offer.t_depart_s = np.nan, np.nan
         for model in self.models:
             model.offer(given, offer.block)
+        if (disturbed := self.spec.disturbed) is not None and disturbed.faults is not None:
+            disturbed.faults.offered(k, offer.block)
         self._offered_p = offer.p_mw
         return offer
 
@@ -89,7 +103,8 @@ class FleetModel:
         return held
 
     def _given(self, k: int, dt_s: float) -> StepInput:
-        return StepInput(k, k * dt_s, dt_s, self.spec.profiles.at(max(k, 0)), self.applied.block, self.soc)
+        acting = self.applied if self._receiver is None else self._formed(Setpoints(self._receiver.acting))
+        return StepInput(k, k * dt_s, dt_s, self.spec.profiles.at(max(k, 0)), acting.block, self.soc)
 
     def expect(self, profile: npt.NDArray[np.float32]) -> FloatArray:
         """Power that all devices take or give by themselves at these values of the sources: (steps, n) MW."""
@@ -108,16 +123,21 @@ class FleetModel:
             model.flex(ahead, flex)
         return flex
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         own = {f"{model.kind}.{name}": array for model in self.models for name, array in model.state().items()}
-        return {"applied": self.applied.block.copy(), "soc": self.soc.copy(), "offered": self._offered_p.copy(), **own}
+        held = {"applied": self.applied.block.copy(), "soc": self.soc.copy(), "offered": self._offered_p.copy()}
+        receiver = {} if self._receiver is None else {"receiver": self._receiver.state()}
+        return {**held, **receiver, **own}
 
-    def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
         self.applied = Setpoints(state["applied"].copy())
         self.soc[:] = state["soc"]
         self._offered_p = state["offered"].copy()
+        if self._receiver is not None:
+            self._receiver.restore(state["receiver"])
+            self.applied = self._receiver.applied
         for model in self.models:
             mark = f"{model.kind}."
             model.restore({name.removeprefix(mark): array for name, array in state.items() if name.startswith(mark)})

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from twin.coupling import Coupling, Solved
+from twin.devices.hybrid import SharedInverters
 from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile, Outcome, Swing
@@ -23,6 +24,9 @@ from vpp.kernel.fleet import Fleet
 from vpp.kernel.seen import Event, Observation
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
+
+_O_P = Offer.p_mw.row
+_ROWS = [signal.row for signal in (Offer.p_mw, Offer.q_mvar, Offer.p_avail_min_mw, Offer.p_avail_max_mw)]
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class GridModel:
     sensors: Sensors
     frequency: FrequencyProfile
     swing: Swing | None = None
+    _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
     _scratch: FloatArray = field(init=False)
     _slack: tuple[Any, ...] = field(init=False)
@@ -77,6 +82,7 @@ class GridModel:
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
         network, order = self.coupling.network, self.coupling.order
+        self._shared = SharedInverters(self.coupling.spec)
         self._flows = network.flow_arrays(order)
         self._scratch = np.empty((3, network.n_branch))
         self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
@@ -98,7 +104,8 @@ class GridModel:
             offer: what the devices offer.
             applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
-        coupling, swing, block = self.coupling, self.swing, offer.block
+        coupling, swing, offered = self.coupling, self.swing, _working(offer.block)
+        block = offered
         f_hz = self.frequency.at(t_s)
         n = coupling.spec.fleet.n
         at_hz = np.full(n, f_hz)
@@ -106,7 +113,9 @@ class GridModel:
             held = Setpoints.neutral(n) if applied is None else applied
             block = swing.begin(now_ns, t_s, dt_s, f_hz, block, held.block)
             at_hz = swing.f_mean_hz
-        solved = coupling.solve(block, dt_s, at_hz, None if applied is None else applied.connect)
+        connect = None if applied is None else applied.connect
+        solved = coupling.solve(self._shared.joined(block), dt_s, at_hz, connect)
+        self._shared.part(block, solved.delivered.block)
         v_re, v_im = solved.v_re, solved.v_im
         if swing is not None and swing.dead.any():
             out = np.empty(v_re.size, np.bool_)
@@ -120,7 +129,7 @@ class GridModel:
         if swing is None:
             outcome, seen_hz = Outcome(np.array([[f_hz, f_hz, f_hz, f_hz, 0.0]])), at_hz
         else:
-            outcome = swing.end(now_ns, solved.delivered.block, taken, offer.block)
+            outcome = swing.end(now_ns, solved.delivered.block, taken, offered)
             seen_hz = np.where(swing.island_of >= 0, outcome.island[swing.island_of, 0], f_hz)
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, seen_hz, exchange)
         vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
@@ -128,7 +137,7 @@ class GridModel:
             solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
             outcome.rocof_hz_per_s, outcome.events,
         )  # fmt: skip
-        return result, Observation(telemetry, points, applied)
+        return result, Observation(telemetry, points, self.sensors.read_back(now_ns, applied))
 
     def _taken(self, delivered: Delivered, v_re: FloatArray, v_im: FloatArray) -> ComplexArray:
         """What each slack takes from the network and from the resources at its own node, (slacks,) MVA."""
@@ -151,6 +160,15 @@ class GridModel:
         self.sensors.restore(state["sensors"])
         if self.swing is not None:
             self.swing.restore(state["swing"])
+
+
+def _working(offer: FloatArray) -> FloatArray:
+    """The offers, nothing where a device's model has failed (NaN): that one is off the network."""
+    if np.isfinite(offer[_O_P].sum()):
+        return offer
+    working = offer.copy()
+    working[np.ix_(_ROWS, np.isnan(offer[_O_P]))] = 0.0
+    return working
 
 
 def _slack_rows(
@@ -234,8 +252,11 @@ class TwinPlant:
         """
         self.k += 1
         asked = self._asked.setpoints if self._asked is not None else None
-        before = self.result.solved.delivered.p_mw if self.result is not None else None
-        offer = self.devices.step(self.k, self.dt_s, asked, before)
+        if self.result is None:
+            offer = self.devices.step(self.k, self.dt_s, asked, None)
+        else:
+            before = self.result.solved.delivered
+            offer = self.devices.step(self.k, self.dt_s, asked, before.p_mw, before.vm_pu, self.result.f_hz)
         applied = self.devices.applied
         if given is not None:
             applied = given.put(offer, applied)
@@ -262,6 +283,7 @@ class TwinPlant:
             "devices": self.devices.state(),
             "grid": self.grid.state(),
             "delivered": self.result.solved.delivered.block.copy(),
+            "f_hz": self.result.f_hz,
             "asked": self._asked.setpoints.block.copy(),
             "asked_ns": self._asked.time_ns,
         }
@@ -274,7 +296,7 @@ class TwinPlant:
         n = self.fleet.n
         none = np.zeros(0)
         solved = Solved(Delivered(state["delivered"].copy()), none, none, True, 0)
-        self.result = GridResult(solved, none, none, 0.0, 0j, 0.0)
+        self.result = GridResult(solved, none, none, 0.0, 0j, state["f_hz"])
         cause = np.zeros(n, np.int16)
         self._asked = Asked(state["asked_ns"], Setpoints(state["asked"].copy()), cause, cause.copy())
         self._image = None

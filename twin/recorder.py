@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from vpp.historian.run import RunWriter, Series
 from vpp.kernel import quality
 from vpp.kernel.fleet import CONTROL_LIMIT
 from vpp.kernel.schedule import Schedule
+from vpp.kernel.seen import Event
 from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.signals import ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
@@ -25,12 +26,13 @@ Values = Callable[[Record, GridResult, Offer], npt.NDArray[Any]]
 QUALITIES: Final = tuple(quality.describe(q) for q in range(128))
 
 _D_P, _O_MAX = Delivered.p_mw.row, Offer.p_avail_max_mw.row
+_O_NEED, _O_DEPART = Offer.e_need_mwh.row, Offer.t_depart_s.row
 
 # Rows of the sums over a run, in the order in which `_account` fills them.
 SUMS: Final = (
     "energy_import_mwh", "energy_export_mwh", "energy_generated_mwh", "energy_consumed_mwh", "losses_mwh", "curtailed_mwh",
     "voltage_violation_bus_hours", "loading_violation_branch_hours", "vm_min_pu", "vm_max_pu", "loading_max", "cost_eur",
-    "frequency_min_hz", "frequency_max_hz", "rocof_max_hz_per_s",
+    "unserved_mwh", "frequency_min_hz", "frequency_max_hz", "rocof_max_hz_per_s",
 )  # fmt: skip
 
 
@@ -114,16 +116,21 @@ class Recorder:
     Attributes:
         writer: the run directory; None to keep only hash and sums.
         series: what `series_of` gave.
+        id: (n,) names of the resources.
         control: (n,) how each resource can be controlled.
         limits: what counts as a violation.
         dt_s: length of a step.
         price_import, price_export: (T,) EUR/MWh, NaN where there is no market.
         progress: called after every step with the number of steps done.
         also: called with every tick's record (a journal, for example).
+        told: what the twin says of its own, by step: faults that begin and end. No controller hears it.
+        heard: events of the sources in ``listen``, kept in memory.
+        listen: names of those sources.
     """
 
     writer: RunWriter | None
     series: list[tuple[Series, Values]]
+    id: tuple[str, ...]
     control: IntArray
     limits: Limits
     dt_s: float
@@ -131,6 +138,9 @@ class Recorder:
     price_export: FloatArray
     progress: Callable[[int], None] | None = None
     also: Callable[[int, Record], None] | None = None
+    told: Mapping[int, Sequence[Event]] = field(default_factory=dict)
+    listen: frozenset[str] = frozenset()
+    heard: list[Event] = field(default_factory=list)
     hash: DecisionHash = field(init=False)
     sums: FloatArray = field(init=False)
     steps: int = 0
@@ -138,6 +148,7 @@ class Recorder:
     not_good: int = 0
     iterations: int = 0
     events: dict[str, int] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set)
     _system: FloatArray = field(init=False)
     _cells: list[FloatArray] = field(init=False)
     _schedule: Schedule | None = None
@@ -164,14 +175,18 @@ class Recorder:
             truth.solved.iterations, truth.solved.converged, self.sums, self._system,
         )  # fmt: skip
         self._frequency(truth)
+        self.sums[SUMS.index("unserved_mwh")] += _unserved(offer.block, truth.solved.delivered.p_mw, self.dt_s)
         self.iterations += truth.solved.iterations
         if not truth.solved.converged:
             self.diverged.append(k)
         if self.writer is not None:
             self.writer.put(k, [*(values(record, truth, offer) for _, values in self.series), *self._cells])
-        if events := (*truth.events, *record.decision.events):
+        failures = self._failures(record.time_ns, offer.p_mw)
+        if events := (*self.told.get(k, ()), *truth.events, *record.decision.events, *failures):
             for event in events:
                 self.events[event.kind] = self.events.get(event.kind, 0) + 1
+            if self.listen:
+                self.heard += [event for event in events if event.source in self.listen]
             if self.writer is not None:
                 self.writer.events(asdict(event) for event in events)
         if self.also is not None:
@@ -188,6 +203,15 @@ class Recorder:
         self.sums[low], self.sums[high] = min(extremes[0], self.sums[low]), max(extremes[1], self.sums[high])
         self.sums[rocof] = max(abs(extremes[2]), self.sums[rocof])
 
+    def _failures(self, time_ns: int, offered_mw: FloatArray) -> list[Event]:
+        """An event for each device whose model has failed in this step: it offers no number any more."""
+        if np.isfinite(offered_mw.sum()):
+            return []
+        failed = [self.id[i] for i in np.flatnonzero(np.isnan(offered_mw)) if self.id[i] not in self._failed]
+        self._failed.update(failed)
+        text = "the device's model has failed: it delivers nothing, and what is seen of it is invalid"
+        return [Event(time_ns, "plant", "failed", text, name) for name in failed]
+
     def _scheduled(self, record: Record, truth: GridResult) -> tuple[float, float]:
         """Sum of the plan that holds in this step, and what its resources deliver."""
         schedule = record.seen.news.schedule
@@ -203,6 +227,17 @@ class Recorder:
         """The sums by name; None where nothing was known."""
         found = dict(zip(SUMS, (float(x) for x in self.sums), strict=True))
         return {name: value if np.isfinite(value) else None for name, value in found.items()}
+
+
+@njit(cache=True, nogil=True)
+def _unserved(offer: FloatArray, p_mw: FloatArray, dt_s: float) -> float:
+    """Energy at the terminals that those whose deadline is the end of this step are still short of then [MWh]."""
+    total = 0.0
+    for i in range(p_mw.size):
+        if offer[_O_DEPART, i] <= dt_s * (1.0 + 1e-9):
+            taken = max(-p_mw[i], 0.0) if p_mw[i] == p_mw[i] else 0.0
+            total += max(offer[_O_NEED, i] - taken * dt_s / 3600.0, 0.0)
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -231,7 +266,7 @@ def _account(
         total += p
         generated += max(p, 0.0)
         consumed += max(-p, 0.0)
-        if control[i] == CONTROL_LIMIT:
+        if control[i] == CONTROL_LIMIT and np.isfinite(offer[_O_MAX, i]):
             curtailed += max(offer[_O_MAX, i] - p, 0.0)
         not_good += seen[i] != 0
     if converged:

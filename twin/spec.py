@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from twin.series import ProfileTable
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray, Int32Array, IntArray
+
+if TYPE_CHECKING:
+    from twin.lines import Disturbances
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class FleetSpec:
             (any length, "device" numbers the devices of the kind) stand beside them.
         forming: (m,) resources that form an island: whatever is asked, they hold the references below.
         forming_ref: (2, m) their voltage [pu] and frequency [Hz].
+        inverter: (n,) resource whose inverter this one shares, -1 where it has its own or none.
+        disturbed: channels and faults between the devices and us; None: what is asked is held at once.
     """
 
     fleet: Fleet
@@ -48,8 +53,12 @@ class FleetSpec:
     own: Mapping[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     forming: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     forming_ref: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
+    inverter: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    disturbed: Disturbances | None = None
 
     def __post_init__(self) -> None:
-        """Where no sign is given, loads consume and everything else generates."""
+        """Where no sign is given, loads consume and everything else generates; nobody shares an inverter."""
+        if len(self.inverter) != self.fleet.n:
+            object.__setattr__(self, "inverter", np.full(self.fleet.n, -1))
         if len(self.sign) != self.fleet.n:
             object.__setattr__(self, "sign", np.where(np.array(self.fleet.kind) == "load", -1.0, 1.0))

@@ -38,7 +38,7 @@ _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.ro
 
 @njit(cache=True, nogil=True)
 def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
-    """Where lane ``j``'s number of this row stands in flat blocks of ``size``."""
+    """Where the number of lane ``j`` in this row stands in flat blocks of ``size``."""
     lane, w = np.uint64(j), np.uint64(c.W)
     return (lane // w) * size + row + lane % w
 

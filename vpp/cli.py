@@ -43,7 +43,7 @@ EPILOG: Final = """
 [cyan]130[/]  ended by Ctrl-C or SIGTERM; what was recorded can be read
 """
 
-SIMULATE, LOOK, WRITE = "Simulate", "Look at runs", "Write scenarios"
+SIMULATE, LOOK, WRITE, NETWORKS = "Simulate", "Look at runs", "Write scenarios", "Networks"
 COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "run": ("scenarios.cli:run", SIMULATE),
     "check": ("scenarios.cli:check", SIMULATE),
@@ -52,6 +52,7 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "dash": ("dashboards.cli:dash", LOOK),
     "diff": ("vpp.historian.cli:diff", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
+    "grid": ("vpp.grid.cli:app", NETWORKS),
 }
 EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 
@@ -62,8 +63,14 @@ class _Commands(UserDict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         place, panel = COMMANDS[name]
         module, _, function = place.partition(":")
+        found = getattr(importlib.import_module(module), function)
+        if isinstance(found, typer.Typer):  # a room with commands of its own
+            group = typer.Typer(cls=TyperGroup, rich_markup_mode="rich", add_completion=False)
+            group.add_typer(found, name=name, rich_help_panel=panel)
+            made: Any = get_command(group)
+            return made.commands[name]
         only = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        only.command(name, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
+        only.command(name, rich_help_panel=panel)(found)
         return get_command(only)
 
 

@@ -1,8 +1,12 @@
 """The day-ahead planner: price arbitrage of the storages and self-consumption under the limits of the groups.
 
-Storages that follow a setpoint are planned; resources that can be limited are curtailed where that is
-cheaper; everything else is taken as forecast. A plan is a pure function of its frame. It is never
-"infeasible": a limit that cannot be held is breached as little as possible and said in ``Plan.events``.
+Storages that follow a setpoint are planned, cars and whatever else states its flexibility as content too; resources
+that can be limited are curtailed where that is cheaper; everything else is taken as forecast. A plan is a pure function
+of its frame. It is never "infeasible": a limit that cannot be held is breached as little as possible and said in
+``Plan.events``, and a need (a car's departure) that cannot be met is missed at a price.
+
+Powers between zero and a resource's smallest one are first allowed, then rounded to one of the two so that their sum
+over time is kept, and the rest is solved again around them.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from typing import Final
 import numpy as np
 
 from controllers.dispatch import direct, pyomo_model
-from controllers.dispatch.aggregate import Classes, hand_back, hand_back_limits, limitable_classes
-from controllers.dispatch.problem import Nodes, Preferences, Problem, Solution, Storages, check
+from controllers.dispatch.aggregate import SEEN_MW, Classes, hand_back, hand_back_limits, limitable_classes
+from controllers.dispatch.problem import Nodes, Preferences, Problem, Solution, check
+from controllers.dispatch.storages import Storages
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT
 from vpp.kernel.flex import Flex
 from vpp.kernel.ports import Frame
@@ -24,7 +29,6 @@ from vpp.kernel.signals import BoolArray, FloatArray, IntArray, canonical
 
 BUILDERS: Final = {"direct": direct.solve, "pyomo": pyomo_model.solve}
 NS_PER_H: Final = 3_600_000_000_000
-SEEN_MW: Final = 1e-6  # what is less than a watt is the solver's tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class DayAheadPlanner(Preferences):
             raise ValueError(f"builder must be one of {', '.join(BUILDERS)} (got {self.builder!r})")
         if self.max_classes < 1:
             raise ValueError(f"max_classes must be at least 1 (got {self.max_classes})")
-        for name in ("wear_eur_per_mwh", "breach_eur_per_mwh", "band_eur_per_mwh_h", "tie_eur_per_mwh"):
+        for name in ("wear_eur_per_mwh", "breach_eur_per_mwh", "band_eur_per_mwh_h", "need_eur_per_mwh", "tie_eur_per_mwh"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be zero or more (got {getattr(self, name)})")
 
@@ -86,6 +90,15 @@ class DayAheadPlanner(Preferences):
         )  # fmt: skip
 
     def _solve(self, problem: Problem) -> Solution:
+        """Solve; round what is inside a gap, and solve again."""
+        problem, solution = self._one_way(problem)
+        if (problem.storages.gap_mw > 0.0).any():
+            rounded = _out_of_gaps(problem, solution)
+            if rounded is not problem:
+                solution = self._one_way(rounded)[1]
+        return solution
+
+    def _one_way(self, problem: Problem) -> tuple[Problem, Solution]:
         """Solve; where a storage does both at once, leave it the direction of its content and solve again."""
         solve = BUILDERS[self.builder]
         solution = solve(problem)
@@ -100,7 +113,41 @@ class DayAheadPlanner(Preferences):
                 may_discharge=problem.may_discharge & ~(both & rises),
             )
             solution = solve(problem)
-        return solution
+        return problem, solution
+
+
+def _out_of_gaps(problem: Problem, solution: Solution) -> Problem:
+    """The problem with every step of a storage with a gap either resting or at its smallest power at least.
+
+    What is inside the gap is carried on until it fills half of it (any of it, where content is wanted: what is too
+    much leaves with the car). The problem itself where nothing is inside.
+    """
+    s = problem.storages
+    net = net_power(solution, s)
+    size, shape = np.abs(net), net.shape
+    most = np.where(net < 0.0, np.broadcast_to(s.charge_mw, shape), np.broadcast_to(s.discharge_mw, shape))
+    gap = np.minimum(s.gap_mw, most)  # in a step where a car comes or goes the band itself is narrower
+    if not ((size > SEEN_MW) & (size < gap - SEEN_MW)).any():
+        return problem
+    wanted = np.broadcast_to(s.leave_mwh > 0.0, shape).any(axis=0)
+    fill, carry = np.where(wanted, 0.0, 0.5), np.zeros(shape[1])
+    runs = np.zeros(shape, np.bool_)
+    for t in range(shape[0]):
+        inside = (size[t] > SEEN_MW) & (size[t] < gap[t])
+        carry += np.where(inside, size[t], 0.0)
+        runs[t] = (inside & (carry > fill * gap[t] + SEEN_MW)) | ((size[t] >= gap[t]) & (size[t] > SEEN_MW))
+        carry -= np.where(inside & runs[t], gap[t], 0.0)
+    free = s.gap_mw <= 0.0
+    charges, gives = runs & (net < 0.0), runs & (net > 0.0)
+    storages = replace(
+        s,
+        charge_low_mw=np.where(free | ~charges, s.charge_low_mw, np.maximum(s.charge_low_mw, gap)),
+        discharge_low_mw=np.where(free | ~gives, s.discharge_low_mw, np.maximum(s.discharge_low_mw, gap)),
+    )
+    return replace(
+        problem, storages=storages, may_charge=problem.may_charge & (free | charges),
+        may_discharge=problem.may_discharge & (free | gives),
+    )  # fmt: skip
 
 
 def net_power(solution: Solution, storages: Storages) -> FloatArray:
@@ -123,22 +170,20 @@ class _Work:
         fleet, forecast = frame.fleet, frame.forecast
         self.frame, self.nodes = frame, Nodes.of_frame(frame)
         self.expected = np.where(fleet.member, forecast.p_mw, 0.0)
-        flex = Flex.of_fleet(fleet, frame.telemetry.soc, self.expected, frame.due_ns, forecast.step_ns)
-        stores: BoolArray = fleet.member & (fleet.control == CONTROL_FOLLOW) & (fleet.e_mwh > 0)
+        flex = frame.flex or Flex.of_fleet(fleet, frame.telemetry.soc, self.expected, frame.due_ns, forecast.step_ns)
+        bounded = np.isfinite(flex.e_lo_mwh).any(axis=0) | np.isfinite(flex.e_hi_mwh).any(axis=0)
+        stores: BoolArray = fleet.member & (fleet.control == CONTROL_FOLLOW) & bounded
         limits: BoolArray = fleet.member & (fleet.control == CONTROL_LIMIT)
         self.fixed: BoolArray = ~stores & ~limits
         self.store: IntArray = np.flatnonzero(stores)
         self.limit: IntArray = np.flatnonzero(limits)
         self.low, self.high = flex.p_lo_mw[:, self.limit], flex.p_hi_mw[:, self.limit]
-        i = self.store
-        self.each = Storages(
-            self.nodes.of[i], np.maximum(-fleet.p_min_mw[i], 0.0), np.maximum(fleet.p_max_mw[i], 0.0),
-            fleet.eff_charge[i], fleet.eff_discharge[i],
-            flex.e_lo_mwh[0, i], flex.e_hi_mwh[0, i], flex.e_start_mwh[i],
-        )  # fmt: skip
+        self.each = Storages.of_flex(flex, self.store, self.nodes.of[self.store])
+        self.dt_h = forecast.step_ns / NS_PER_H
+        if len(self.store) > max_classes:
+            self.each = self.each.only_what_is_wanted(forecast.steps, self.dt_h)
         self.classes = Classes.of_storages(self.each, max_classes)
         self.l_of, self.l_node, self.l_low, self.l_high = limitable_classes(self.nodes.of[self.limit], self.low, self.high)
-        self.dt_h = forecast.step_ns / NS_PER_H
 
     def problem(self, prefer: Preferences) -> Problem:
         """The arrays for the solver. A selling price above the buying price counts as the buying price."""

@@ -67,7 +67,8 @@ def solve(problem: Problem) -> Solution:
 
     columns, charge, discharge, limited = _columns(problem)
     rhs = np.concatenate([problem.fixed_mw, np.zeros((problem.steps, len(problem.storages.node)))], axis=1)
-    rhs[0, len(problem.nodes.name) :] = problem.storages.start_mwh
+    rhs[:, len(problem.nodes.name) :] += problem.storages.flow_mwh - problem.storages.leave_mwh
+    rhs[0, len(problem.nodes.name) :] += problem.storages.start_mwh
     highs = highspy.Highs()
     for name, value in OPTIONS.items():
         highs.setOptionValue(name, value)
@@ -99,13 +100,13 @@ def _columns(problem: Problem) -> tuple[Columns, slice, list[slice], slice]:
 
     early, wear = p.earliness(), prefer.wear_eur_per_mwh
     charge = columns.add(
-        shape, 0.0, np.where(p.may_charge, s.charge_mw, 0.0), wear + early,
+        shape, np.where(p.may_charge, s.charge_low_mw, 0.0), np.where(p.may_charge, s.charge_mw, 0.0), wear + early,
         (step + s.node, 1.0), (content, -s.eff_charge * dt),
     )  # fmt: skip
-    half_mw = np.where(p.may_discharge, s.discharge_mw / HALVES, 0.0)
+    least_mw, half_mw = (np.where(p.may_discharge, power / HALVES, 0.0) for power in (s.discharge_low_mw, s.discharge_mw))
     discharge = [
         columns.add(
-            shape, 0.0, half_mw, wear + half * prefer.tie_eur_per_mwh + early / 10,
+            shape, least_mw, half_mw, wear + half * prefer.tie_eur_per_mwh + early / 10,
             (step + s.node, -1.0), (content, dt / s.eff_discharge),
         )
         for half in range(HALVES)
@@ -114,15 +115,26 @@ def _columns(problem: Problem) -> tuple[Columns, slice, list[slice], slice]:
     value[-1] = (prefer.energy_value_eur_per_mwh or 0.0) / dt
     columns.add(shape, p.energy_floor_mwh(), s.high_mwh, -value, (content, 1.0), (following, -1.0), basic=True)
 
-    out = np.flatnonzero(s.side)
-    side, most = s.side[out], np.maximum(s.low_mwh - s.start_mwh, s.start_mwh - s.high_mwh)[out]
-    cost = prefer.band_eur_per_mwh_h - side * value
-    columns.add((p.steps, len(out)), 0.0, most, cost, (content[:, out], side), (following[:, out], -side))
+    out, side, most, price = p.outside()
+    columns.add((p.steps, len(out)), 0.0, most, price - side * value, (content[:, out], side), (following[:, out], -side))
+    _leaving(columns, p, content)
 
     shape = (p.steps, len(p.l_node))
     limited = columns.add(shape, p.l_low_mw, p.l_high_mw, -p.reluctance(), (step + p.l_node, -1.0))
     _exchanges(columns, p, step)
     return columns, charge, discharge, limited
+
+
+def _leaving(columns: Columns, p: Problem, content: IntArray) -> None:
+    """What is missing where content is wanted, what leaves beyond it, and what overflows."""
+    which, missing, more = p.leaving()
+    shape, tie = (p.steps, len(which)), p.prefer.tie_eur_per_mwh
+    if len(which):
+        columns.add(shape, 0.0, missing, p.prefer.need_eur_per_mwh / p.dt_h, (content[:, which], -1.0))
+        columns.add(shape, 0.0, more, tie / p.dt_h, (content[:, which], 1.0))
+    which = p.spilling()
+    if len(which):
+        columns.add((p.steps, len(which)), 0.0, np.inf, tie / p.dt_h, (content[:, which], 1.0))
 
 
 def _exchanges(columns: Columns, p: Problem, step: IntArray) -> None:

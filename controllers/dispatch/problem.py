@@ -9,8 +9,10 @@ node and step
 with ``band`` inside the node's limits. For a group ``over`` and ``under`` are breaches at a high price, so
 there is always a plan. For the whole the band is zero, ``over`` is the export and ``under`` the import.
 
-Stored energy is ``energy``, inside its band, plus ``side * out``: how far a storage that begins outside its
-band is still outside, priced, never further than at the beginning.
+Stored energy is ``energy``, inside its band, plus ``side * out``: how far a storage is outside, priced. One that is
+moved by power alone is never further outside than at the beginning; a *soft* one (its band changes, something flows
+in or out of it, or it cannot rest) may be anywhere. What `Flex.e_leave_mwh` wants at a moment and does not find is
+missing, once and at a price of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controllers.dispatch.storages import Storages, at_end, at_start
 from vpp.kernel.errors import SolveError
 from vpp.kernel.groups import Groups
 from vpp.kernel.ports import Frame
@@ -36,6 +39,7 @@ class Preferences:
         wear_eur_per_mwh: cost of each MWh charged and of each MWh discharged.
         breach_eur_per_mwh: price of energy beyond a group's limit.
         band_eur_per_mwh_h: price of an hour with a MWh missing to (or beyond) the usable band.
+        need_eur_per_mwh: price of content that is missing where it is wanted (a car's departure), or at the end.
         tie_eur_per_mwh: largest weight of the tie-breaks: charge earlier, discharge evenly, curtail last.
         energy_value_eur_per_mwh: value of what is stored at the end; None: at least as much as at the start.
     """
@@ -43,6 +47,7 @@ class Preferences:
     wear_eur_per_mwh: float = 1.0
     breach_eur_per_mwh: float = 10_000.0
     band_eur_per_mwh_h: float = 100.0
+    need_eur_per_mwh: float = 1_000.0
     tie_eur_per_mwh: float = 0.01
     energy_value_eur_per_mwh: float | None = None
 
@@ -106,32 +111,6 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Storages:
-    """Storages, or classes of them, as columns.
-
-    Attributes:
-        node: (k,) node.
-        charge_mw, discharge_mw: (k,) largest power, magnitudes.
-        eff_charge, eff_discharge: (k,) one-way efficiencies.
-        low_mwh, high_mwh, start_mwh: (k,) usable band and content at the start.
-    """
-
-    node: IntArray
-    charge_mw: FloatArray
-    discharge_mw: FloatArray
-    eff_charge: FloatArray
-    eff_discharge: FloatArray
-    low_mwh: FloatArray
-    high_mwh: FloatArray
-    start_mwh: FloatArray
-
-    @property
-    def side(self) -> FloatArray:
-        """(k,) -1 where the start is below the band, +1 above, 0 inside."""
-        return np.where(self.start_mwh < self.low_mwh, -1.0, np.where(self.start_mwh > self.high_mwh, 1.0, 0.0))
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """One planning problem.
 
@@ -166,12 +145,41 @@ class Problem:
         return len(self.buy)
 
     def energy_floor_mwh(self) -> FloatArray:
-        """(steps, k) lowest content in the band; at the end the start's, unless the end has a value."""
+        """(steps, k) lowest content in the band; at the end the start's, unless the end has a value or another band."""
         s = self.storages
-        floor = np.tile(s.low_mwh, (self.steps, 1))
+        floor = np.tile(s.low_mwh, (self.steps, 1)) if s.low_mwh.ndim == 1 else s.low_mwh.copy()
         if self.prefer.energy_value_eur_per_mwh is None:
-            floor[-1] = np.clip(s.start_mwh, s.low_mwh, s.high_mwh)
+            same = s.same_band
+            floor[-1, same] = np.clip(s.start_mwh, at_end(s.low_mwh), at_end(s.high_mwh))[same]
         return floor
+
+    def outside(self) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+        """Storages that may be outside their band: which, on which side (-1, +1), how far, (steps, ·) at which price an hour."""
+        s, prefer = self.storages, self.prefer
+        rigid, soft = np.flatnonzero((s.side != 0.0) & ~s.soft), np.flatnonzero(s.soft)
+        most = np.maximum(at_start(s.low_mwh) - s.start_mwh, s.start_mwh - at_start(s.high_mwh))
+        which = np.concatenate([rigid, soft, soft])
+        side = np.concatenate([s.side[rigid], -np.ones(len(soft)), np.ones(len(soft))])
+        # A room may be cold for an hour if that is worth it; nothing can be drawn from a car that is empty.
+        dear = np.where(
+            s.soft & ~s.comfort, max(prefer.breach_eur_per_mwh / 2, prefer.band_eur_per_mwh_h), prefer.band_eur_per_mwh_h
+        )
+        cost = np.tile(dear[which], (self.steps, 1))
+        # A soft storage must not end empty because an hour outside the band is cheap.
+        cost[-1, len(rigid) : len(rigid) + len(soft)] += prefer.need_eur_per_mwh / self.dt_h
+        return which, side, np.concatenate([most[rigid], np.full(2 * len(soft), np.inf)]), cost
+
+    def leaving(self) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Storages out of which content leaves: which, (steps, ·) how much may be missing, how much more may leave."""
+        wanted = np.broadcast_to(self.storages.leave_mwh, (self.steps, len(self.storages.node)))
+        which = np.flatnonzero((wanted > 0.0).any(axis=0))
+        return which, wanted[:, which], np.where(wanted[:, which] > 0.0, np.inf, 0.0)
+
+    def spilling(self) -> IntArray:
+        """Storages that overflow at no price: something flows in, and power only takes out (a reservoir)."""
+        s = self.storages
+        fills = np.broadcast_to(s.flow_mwh > 0.0, (self.steps, len(s.node))).any(axis=0)
+        return np.flatnonzero(fills & ~np.broadcast_to(s.charge_mw > 0.0, (self.steps, len(s.node))).any(axis=0))
 
     def earliness(self) -> FloatArray:
         """(steps, k) tie-break that grows with time, for each storage at another pace, so that no swap is free."""
@@ -218,6 +226,11 @@ def check(frame: Frame) -> None:
         series = getattr(forecast, name)
         if len(series) != forecast.steps or not np.all(np.isfinite(series)):
             raise SolveError(f"day ahead: {name} is not known at every one of the {forecast.steps} steps")
+    flex = frame.flex
+    if flex is not None and (flex.start_ns, flex.step_ns) != (forecast.start_ns, forecast.step_ns):
+        raise SolveError("day ahead: the flexibility is not of the forecast's steps")
+    if flex is not None and flex.p_lo_mw.shape != forecast.p_mw.shape:
+        raise SolveError(f"day ahead: a flexibility of {flex.p_lo_mw.shape}, a forecast of {forecast.p_mw.shape}")
     unknown = ~np.isfinite(forecast.p_mw) & fleet.member
     if unknown.any():
         step, i = (int(x) for x in np.argwhere(unknown)[0])

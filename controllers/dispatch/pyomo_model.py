@@ -19,19 +19,31 @@ def build(problem: Problem) -> Any:
     import pyomo.environ as pyo
 
     p, s = problem, problem.storages
-    side = s.side
-    most = np.maximum(s.low_mwh - s.start_mwh, s.start_mwh - s.high_mwh)
     floor = p.energy_floor_mwh()
+    out_of, side, most, _ = p.outside()
+    leaving, missing, more = p.leaving()
+    spilling = p.spilling()
+    high, charge_mw, least_mw, eff_charge, eff_discharge, half_low, half_mw, moved = (
+        np.broadcast_to(x, (p.steps, len(s.node))).tolist()
+        for x in (
+            s.high_mwh, s.charge_mw * p.may_charge, s.charge_low_mw * p.may_charge, s.eff_charge, s.eff_discharge,
+            s.discharge_low_mw * p.may_discharge / HALVES, s.discharge_mw * p.may_discharge / HALVES, s.flow_mwh - s.leave_mwh,
+        )
+    )  # fmt: skip
 
     m = pyo.ConcreteModel()
     m.T, m.K, m.L = pyo.RangeSet(0, p.steps - 1), pyo.RangeSet(0, len(s.node) - 1), pyo.RangeSet(0, len(p.l_node) - 1)
     m.N, m.H = pyo.RangeSet(0, len(p.nodes.name) - 1), pyo.RangeSet(0, HALVES - 1)
-    m.OUT = pyo.Set(initialize=[int(k) for k in np.flatnonzero(side)])
+    m.OUT, m.LEAVING = pyo.RangeSet(0, len(out_of) - 1), pyo.RangeSet(0, len(leaving) - 1)
+    m.SPILLING = pyo.Set(initialize=spilling.tolist())
 
-    m.charge = pyo.Var(m.T, m.K, bounds=lambda _, t, k: (0, float(s.charge_mw[k] * p.may_charge[t, k])))
-    m.discharge = pyo.Var(m.T, m.K, m.H, bounds=lambda _, t, k, h: (0, float(s.discharge_mw[k] * p.may_discharge[t, k] / HALVES)))
-    m.energy = pyo.Var(m.T, m.K, bounds=lambda _, t, k: (float(floor[t, k]), float(s.high_mwh[k])))
-    m.out = pyo.Var(m.T, m.OUT, bounds=lambda _, t, k: (0, float(most[k])))
+    m.charge = pyo.Var(m.T, m.K, bounds=lambda _, t, k: (least_mw[t][k], charge_mw[t][k]))
+    m.discharge = pyo.Var(m.T, m.K, m.H, bounds=lambda _, t, k, h: (half_low[t][k], half_mw[t][k]))
+    m.energy = pyo.Var(m.T, m.K, bounds=lambda _, t, k: (_bound(float(floor[t, k])), _bound(high[t][k])))
+    m.out = pyo.Var(m.T, m.OUT, bounds=lambda _, t, i: (0, _bound(float(most[i]))))
+    m.missing = pyo.Var(m.T, m.LEAVING, bounds=lambda _, t, i: (0, float(missing[t, i])))
+    m.more = pyo.Var(m.T, m.LEAVING, bounds=lambda _, t, i: (0, _bound(float(more[t, i]))))
+    m.spill = pyo.Var(m.T, m.SPILLING, within=pyo.NonNegativeReals)
     m.limited = pyo.Var(m.T, m.L, bounds=lambda _, t, i: (float(p.l_low_mw[t, i]), float(p.l_high_mw[t, i])))
     m.band = pyo.Var(m.T, m.N, bounds=lambda _, t, n: (_bound(float(p.nodes.low_mw[n])), _bound(float(p.nodes.high_mw[n]))))
     m.over = pyo.Var(m.T, m.N, within=pyo.NonNegativeReals)
@@ -43,7 +55,7 @@ def build(problem: Problem) -> Any:
     def content(t: int, k: int) -> Any:
         if t < 0:
             return float(s.start_mwh[k])
-        return m.energy[t, k] + (float(side[k]) * m.out[t, k] if side[k] else 0.0)
+        return m.energy[t, k] + sum(float(side[i]) * m.out[t, i] for i in m.OUT if out_of[i] == k)
 
     def discharge(t: int, k: int) -> Any:
         return sum(m.discharge[t, k, h] for h in m.H)
@@ -57,8 +69,10 @@ def build(problem: Problem) -> Any:
 
     @m.Constraint(m.T, m.K)  # type: ignore[untyped-decorator]
     def storing(m: Any, t: int, k: int) -> Any:
-        gained = float(s.eff_charge[k]) * m.charge[t, k] - discharge(t, k) / float(s.eff_discharge[k])
-        return content(t, k) == content(t - 1, k) + gained * p.dt_h
+        gained = eff_charge[t][k] * m.charge[t, k] - discharge(t, k) / eff_discharge[t][k]
+        left = sum(m.missing[t, i] - m.more[t, i] for i in m.LEAVING if leaving[i] == k)
+        spilt = m.spill[t, k] if k in m.SPILLING else 0.0
+        return content(t, k) == content(t - 1, k) + gained * p.dt_h + moved[t][k] + left - spilt
 
     left = sum(content(p.steps - 1, k) for k in m.K)
     m.cost = pyo.Objective(expr=_cost(m, p) - (p.prefer.energy_value_eur_per_mwh or 0.0) * left)
@@ -68,11 +82,16 @@ def build(problem: Problem) -> Any:
 def _cost(m: Any, p: Problem) -> Any:
     """Bill, wear, breaches and outside the band, tie-breaks."""
     prefer, early, reluctant = p.prefer, p.earliness(), p.reluctance()
+    outside = p.outside()[3]
     hourly: Any = 0.0
     for t in m.T:
         hourly += float(p.buy[t]) * m.under[t, 0] - float(p.sell[t]) * m.over[t, 0]
         hourly += prefer.breach_eur_per_mwh * sum(m.over[t, n] + m.under[t, n] for n in m.N if n > 0)
-        hourly += prefer.band_eur_per_mwh_h * sum(m.out[t, k] for k in m.OUT)
+        hourly += sum(float(outside[t, i]) * m.out[t, i] for i in m.OUT)
+        hourly += (
+            sum(prefer.need_eur_per_mwh * m.missing[t, i] + prefer.tie_eur_per_mwh * m.more[t, i] for i in m.LEAVING) / p.dt_h
+        )
+        hourly += prefer.tie_eur_per_mwh / p.dt_h * sum(m.spill[t, k] for k in m.SPILLING)
         hourly += sum((prefer.wear_eur_per_mwh + float(early[t, k])) * m.charge[t, k] for k in m.K)
         for h in m.H:
             cost = prefer.wear_eur_per_mwh + h * prefer.tie_eur_per_mwh

@@ -115,6 +115,8 @@ def energy_rows(manifest: Mapping[str, Any]) -> Iterator[Row]:
         yield _energy_name(name), _energy(s.get(f"energy_{name}_mwh")), False
     yield "losses", _energy(s.get("losses_mwh")), False
     yield "curtailed", _energy(s.get("curtailed_mwh")), False
+    if (s.get("unserved_mwh") or 0.0) > 1e-6:
+        yield "missed by a departure", _energy(s.get("unserved_mwh")), True
     if s.get("cost_eur") is not None:
         word = "cost" if s["cost_eur"] >= 0 else "earned"
         yield f"{word} at the market", _number(abs(s["cost_eur"]), ",.2f", "EUR"), False

@@ -15,6 +15,7 @@ from scenarios.schema.time import Time, clock_times_ns
 from vpp.fields import (
     Clock,
     EurPerMwh,
+    Fraction,
     Hours,
     Mvar,
     Mw,
@@ -38,6 +39,18 @@ class FollowSchedule(Part):
     """Proposer: follow the plan in force."""
 
     use: Literal["schedule"]
+
+
+class ServeNeeds(Part):
+    """Proposer: energy that cars need by their departure; at once without a plan, else as late as the plan wants it."""
+
+    use: Literal["need"]
+    reserve: Fraction = Field(0.1, description="part of full power that is not counted on before a departure [1]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Some power is left to count on."""
+        if self.reserve == 1:
+            yield ("reserve",), "reserve must be below 1"
 
 
 class FollowOrders(Part):
@@ -107,15 +120,36 @@ class PccGuard(Part):
             yield (), "give import_mw, export_mw or both"
 
 
-Proposer = Annotated[FollowSchedule | FollowOrders, Field(discriminator="use")]
-Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard, Field(discriminator="use")]
+class Performance(Part):
+    """Guard that narrows nothing: says who does not do as asked, is not heard, or shows what cannot be true."""
+
+    use: Literal["performance"]
+    tolerance: Ratio = Field(0.05, description="of active power, of the resource's rating [1]")
+    v_tolerance_pu: Ratio = Field(0.02, description="between a voltage and the others at its node [pu]")
+    soc_tolerance: Ratio = Field(0.05, description="between a battery's charge and its energy [1]")
+    pcc_tolerance: Ratio | None = Field(
+        0.15, description="of the exchange less the sum of all resources [1]; null: not looked at"
+    )
+    settle_s: Seconds = Field(60.0, description="for so long a resource may follow late [s]")
+    deviation_s: Seconds = Field(300.0, description="a deviation is said after this time, and two ticks [s]")
+    stuck_s: Seconds = Field(300.0, description="a setpoint that is not adopted likewise [s]")
+    silent_s: Seconds = Field(180.0, description="silence is said after this time, and three ticks [s]")
+    frozen_s: Seconds = Field(1800.0, description="a meter that stands still is said after this time, and four ticks [s]")
+    clear_s: Seconds = Field(300.0, description="a finding has ended when it is gone for this time, and two ticks [s]")
+    moved_pu: Ratio = Field(0.004, description="movement of the voltages elsewhere while a meter stands still [pu]")
+    vm_high_pu: Pu = Field(1.05, description="above this voltage a resource's own curve may take power back [pu]")
+    f_band_hz: Ratio = Field(0.2, description="further from 50 or 60 Hz a resource may follow the frequency [Hz]")
+
+
+Proposer = Annotated[FollowSchedule | ServeNeeds | FollowOrders, Field(discriminator="use")]
+Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | Performance, Field(discriminator="use")]
 
 
 class Control(Part):
     """The chain: proposers want, lowest priority first; guards only narrow."""
 
     proposers: tuple[Proposer, ...] = Field(
-        (FollowSchedule(use="schedule"), FollowOrders(use="orders")),
+        (FollowSchedule(use="schedule"), ServeNeeds(use="need"), FollowOrders(use="orders")),
         description="controllers that propose, lowest priority first",
     )
     guards: tuple[Guard, ...] = Field(
@@ -179,6 +213,26 @@ def _when(value: str) -> str:
 When = Annotated[str, Strict(), AfterValidator(_when)]
 
 
+def daily(text: str) -> bool:
+    """Whether a `When` is a time of every day."""
+    return len(text) <= 8
+
+
+def windows(at: str, until: str | None, time: Time) -> list[tuple[int, int]]:
+    """Where [at, until) meets the scenario's time, [(from_ns, until_ns)], UTC; without ``until`` to the end of the scenario."""
+    if not daily(at):
+        begin, end = (
+            to_ns(datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(time.zone))) if t else time.end_ns for t in (at, until)
+        )
+        found = [(begin, end)]
+    else:
+        margin = 48 * 3600 * NS_PER_S
+        begins = clock_times_ns(at, time.start_ns - (margin if until else 0), time.end_ns, time.zone)
+        ends = clock_times_ns(until, time.start_ns - margin, time.end_ns + margin, time.zone) if until else [time.end_ns]
+        found = [(int(b), int(ends[np.searchsorted(ends, b, side="right")])) for b in begins]
+    return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]
+
+
 class ScheduledOrder(Part):
     """An order that reaches us at a known time: every day, or once."""
 
@@ -194,23 +248,11 @@ class ScheduledOrder(Part):
         """Something is asked, for some time."""
         if self.p_mw is None and self.limit_mw is None and self.q_mvar is None:
             yield (), "asks for nothing: give p_mw, limit_mw or q_mvar"
-        if self._daily(self.at) != self._daily(self.until):
+        if daily(self.at) != daily(self.until):
             yield ("until",), "at and until must both be a time of day or both a date and time"
-        elif self.at == self.until or (not self._daily(self.at) and self.until < self.at):
+        elif self.at == self.until or (not daily(self.at) and self.until < self.at):
             yield ("until",), "the order ends before it begins"
-
-    @staticmethod
-    def _daily(text: str) -> bool:
-        return len(text) <= 8
 
     def windows(self, time: Time) -> list[tuple[int, int]]:
         """When it holds inside the scenario, [(from_ns, until_ns)], UTC."""
-        if not self._daily(self.at):
-            begins, ends = (datetime.fromisoformat(t).replace(tzinfo=ZoneInfo(time.zone)) for t in (self.at, self.until))
-            found = [(to_ns(begins), to_ns(ends))]
-        else:
-            margin = 48 * 3600 * NS_PER_S
-            begin = clock_times_ns(self.at, time.start_ns - margin, time.end_ns, time.zone)
-            end = clock_times_ns(self.until, time.start_ns - margin, time.end_ns + margin, time.zone)
-            found = [(int(b), int(end[np.searchsorted(end, b, side="right")])) for b in begin]
-        return [(max(b, time.start_ns), min(e, time.end_ns)) for b, e in found if e > time.start_ns and b < time.end_ns]
+        return windows(self.at, self.until, time)

@@ -1,4 +1,4 @@
-"""What lies between the network's truth and the controllers: sensors and limits."""
+"""What counts as a violation."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from vpp.fields import Fraction, Part, Pu, Ratio, Seconds, Where
-
-
-class Sensors(Part):
-    """How measurements differ from the truth; the default is a perfect sensor."""
-
-    p_error: Ratio = Field(0.0, description="standard deviation of power, of the resource's rating [1]")
-    v_error: Ratio = Field(0.0, description="standard deviation of voltage [pu]")
-    soc_error: Ratio = Field(0.0, description="standard deviation of the state of charge, absolute [1]")
-    delay_s: Seconds = Field(0.0, description="age of what is seen [s], rounded to whole steps")
-    loss: Fraction = Field(0.0, description="probability that a resource's telemetry is lost in a step [1]")
+from vpp.fields import Part, Pu, Ratio, Where
 
 
 class Limits(Part):

@@ -96,7 +96,7 @@ def _absolute(tree: Tree, at: tuple[str | int, ...], findings: list[Finding]) ->
 def _series_findings(scenario: Scenario) -> list[Finding]:
     """Read the CSV files that a scenario names, to say now what is wrong with them."""
     named: list[tuple[tuple[str | int, ...], Any]] = [
-        (("fleet", i, key), value) for i, entry in enumerate(scenario.fleet) for key, value in entry if key != "at"
+        (("fleet", i, key), value) for i, entry in enumerate(scenario.fleet) for key, value in entry if key not in entry.no_series
     ]
     if scenario.market:
         named += [(("market", key), getattr(scenario.market, key)) for key in ("import_eur_per_mwh", "export_eur_per_mwh")]

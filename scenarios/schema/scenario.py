@@ -11,13 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr
 
 from scenarios.near import did_you_mean
+from scenarios.schema.comms import Communications
 from scenarios.schema.control import Control, DayAhead, Market, PccGuard, ScheduledOrder
+from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.hil import Outside
-from scenarios.schema.plant import Limits, Sensors
+from scenarios.schema.plant import Limits
+from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
+from twin.devices.entry import AtInverter, InverterEntry
+from twin.devices.ev import EvEntry
 from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
@@ -68,6 +73,8 @@ class Scenario(Part):
     market: Market | None = Field(None, description="prices of energy")
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
+    communications: Communications = Field(Communications(), description="channels between us and the devices")
+    faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
     outside: tuple[Outside, ...] = Field((), description="resources that are devices outside, for `vpp hil run`")
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
@@ -101,8 +108,21 @@ class Scenario(Part):
         for i, island in enumerate(self.islands):
             for where, message in limits_hold(island, self.frequency.nominal_hz):
                 yield ("islands", i, *where), message
+        yield from self._inverters()
         if self.planner is not None and self.market is None:
             yield ("planner",), "a planner needs prices: add market"
+
+    def _inverters(self) -> Iterator[tuple[Where, str]]:
+        """Whoever shares an inverter finds one."""
+        have = [e.id for e in self.fleet if isinstance(e, InverterEntry) and not isinstance(e.at, AtInverter)]
+        for i, entry in enumerate(self.fleet):
+            if not isinstance(entry.at, AtInverter):
+                continue
+            host, where = entry.at.inverter_of, ("fleet", i, "at", "inverter_of")
+            if not isinstance(entry, InverterEntry) or isinstance(entry, EvEntry):
+                yield where, f"{entry.kind} has no place behind an inverter"
+            elif host not in have:
+                yield where, f"no entry {host!r} with an inverter of its own{did_you_mean(host, have)}"
 
     @property
     def hash(self) -> str:

@@ -15,6 +15,7 @@ FEW = {
     "decide.py": ["--n", "4000"],
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
     "device_kernels.py": ["--sizes", "1000", "--mixed", "2000", "--seconds", "0.05"],
+    "devices.py": ["--sizes", "2000"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 

@@ -62,5 +62,5 @@ def network(n: int = 4) -> Any:
         bus_vn_kv=np.array([20.0] + [0.4] * n), node_of_bus=np.arange(n + 1, dtype=np.int32),
         branch_from_bus=np.arange(n, dtype=np.int32), branch_to_bus=bus, branch_on=np.ones(n, np.bool_),
         branch_i_max_from_ka=np.full(n, np.nan), branch_i_max_to_ka=np.full(n, np.nan),
-        loads=loads, sgens=sgens, storages=storages, gens=SimpleNamespace(bus=np.zeros(0, np.int32)),
+        loads=loads, sgens=sgens, storages=storages, gens=SimpleNamespace(bus=np.zeros(0, np.int32)), slack_node=bus[:0],
     )  # fmt: skip

@@ -96,7 +96,7 @@ def test_fleet_and_grid_as_simulators_step_like_the_twin(far: bool) -> None:
     fleet, grid = FleetSim(), GridSim()
     fleet.init("f", 900.0, devices=parts.devices, packed=far)
     grid.init("g", 900.0, grid=parts.grid, time_ns=parts.time_ns, far=far)
-    inputs: dict[str, Any] = {"asked": {"c": False}, "delivered": {"g": False}}
+    inputs: dict[str, Any] = {"asked": {"c": False}, "delivered": {"g": False}, "frequency": {"g": False}}
     for k in range(5):
         truth, offer = twin.advance()
         assert fleet.step(k, {"Fleet": inputs}, 10) == k + 1
@@ -104,12 +104,12 @@ def test_fleet_and_grid_as_simulators_step_like_the_twin(far: bool) -> None:
         sent = json.loads(json.dumps(sent)) if far else sent
         assert unpack(sent["offer"]).tobytes() == offer.block.tobytes()
         grid.step(k, {"Grid": {name: {"f": value} for name, value in sent.items()}}, 10)
-        result = grid.get_data({"Grid": ["delivered", "truth", "image"]})["Grid"]
+        result = grid.get_data({"Grid": ["delivered", "frequency", "truth", "image"]})["Grid"]
         delivered = json.loads(json.dumps(result["delivered"])) if far else result["delivered"]
         assert unpack(delivered).tobytes() == truth.solved.delivered.block.tobytes()
         assert result["truth"][0].exchange_mva == truth.exchange_mva
         assert result["image"].telemetry.block.tobytes() == twin.read(0).telemetry.block.tobytes()
-        inputs = {"asked": {"c": False}, "delivered": {"g": delivered}}
+        inputs = {"asked": {"c": False}, "delivered": {"g": delivered}, "frequency": {"g": result["frequency"]}}
 
 
 def test_far_plant_reads_what_arrived_and_sends_what_is_written() -> None:

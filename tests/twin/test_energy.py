@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -20,11 +18,6 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     scenario = load(request.param, (RECORD,))
     result: RunResult = scenario.run(out=tmp_path_factory.mktemp("runs"), wiring="direct")
     return result
-
-
-def hours(result: RunResult) -> float:
-    """Length of a step."""
-    return float(result.manifest["step_s"]) / 3600.0
 
 
 def test_exchange_is_delivery_less_losses(finished: RunResult) -> None:
@@ -51,28 +44,6 @@ def test_every_step_balances(finished: RunResult) -> None:
     assert (losses > 0).all()
 
 
-def test_charge_follows_delivery(finished: RunResult) -> None:
-    """Each battery's charge is the sum of what it took and gave, with its efficiencies, at every step."""
-    tree = finished.open()
-    resources = tree["resources"]
-    battery = resources["kind"].values == "battery"
-    if not battery.any():
-        assert np.isnan(resources["soc"].values).all()
-        return
-    p, soc, e = (
-        resources["delivered_p_mw"].values[:, battery],
-        resources["soc"].values[:, battery],
-        resources["e_mwh"].values[battery],
-    )
-    efficiency = np.concatenate([_efficiencies(finished, entry) for entry in _entries(finished, "battery")])
-    drawn = np.where(p > 0, p / efficiency, p * efficiency) * hours(finished) / e
-    change = np.diff(soc, axis=0)
-    # The record rounds power to 1 W and charge to 1e-6.
-    assert np.abs(change + drawn[:-1]).max() < 1.1e-6 + 0.6e-6 * hours(finished) / e.min() / 0.9
-    assert ((soc >= 0) & (soc <= 1)).all()
-    assert np.abs(change).max() > 0.01 * hours(finished) / 0.25
-
-
 def test_limits_hold_at_the_terminals(finished: RunResult) -> None:
     """No resource ever delivers more than its rating or its nameplate."""
     resources = finished.open()["resources"]
@@ -88,6 +59,9 @@ def test_meters_err_as_stated(finished: RunResult) -> None:
     """What controllers saw less what was, of rating: the scenario's own sigma, and the stated share of messages lost."""
     scenario = finished.manifest["scenario"]
     resources, sensors = finished.open()["resources"], scenario["sensors"]
+    if scenario["faults"] or scenario["communications"]["channels"]:
+        assert finished.manifest["noticed"], "what is seen is more than a meter's error: see tests/golden/test_disturbed.py"
+        return
     late = round(sensors["delay_s"] / finished.manifest["step_s"])
     p, seen = resources["delivered_p_mw"].values, resources["seen_p_mw"].values
     rating = np.maximum(resources["p_rated_mw"].values, resources["s_rated_mva"].values)
@@ -96,14 +70,3 @@ def test_meters_err_as_stated(finished: RunResult) -> None:
     assert abs(np.std(error[known]) / sensors["p_error"] - 1) < 0.05
     share = sensors["loss"]
     assert abs((~known).mean() - share) <= 4 * np.sqrt(share * (1 - share) / known.size)
-
-
-def _entries(result: RunResult, kind: str) -> list[dict[str, Any]]:
-    return [entry for entry in result.manifest["scenario"]["fleet"] if entry["kind"] == kind]
-
-
-def _efficiencies(result: RunResult, entry: dict[str, Any]) -> Any:
-    """One for each resource of this entry; resources are named after it."""
-    ids = result.open()["resources"]["resource"].values
-    count = sum(str(i).rpartition("-")[0] == entry["id"] for i in ids)
-    return np.full(count, entry["efficiency"])

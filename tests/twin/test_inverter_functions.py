@@ -51,7 +51,8 @@ SERVICE = {
 TRIPS = {
     "trip_enable": 1.0, "ov1_trip_v_pu": 1.1, "ov1_trip_t_s": 2.0, "ov2_trip_v_pu": 1.2, "ov2_trip_t_s": 0.16,
     "uv1_trip_v_pu": 0.88, "uv1_trip_t_s": 2.0, "uv2_trip_v_pu": 0.5, "uv2_trip_t_s": 0.16, "of1_trip_f_hz": 51.5,
-    "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0, "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5, "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
+    "of1_trip_t_s": 0.1, "of2_trip_f_hz": 52.0, "of2_trip_t_s": 0.1, "uf1_trip_f_hz": 47.5,
+    "uf1_trip_t_s": 0.1, "uf2_trip_f_hz": 47.0, "uf2_trip_t_s": 0.1,
 }  # fmt: skip
 
 
@@ -60,8 +61,8 @@ def both_on(battery: bool) -> Sequence:
     sequence = next(s for s in map(generate, range(99)) if s.battery == battery and s.set["QV_MODE_ENABLE"])
     given = {
         "AP_LIMIT_ENABLE": True, "AP_LIMIT": 0.8, "PV_MODE_ENABLE": True, "PF_MODE_ENABLE": False, "ES_RAMP_RATE": 10.0,
-        "ES_DELAY": 0.1, "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0, "MC_RETURN_T": 0.0,
-        "NP_P_MAX": VA_MAX * 1e6, "NP_P_MAX_CHARGE": VA_MAX * 1e6, "QV_MODE_ENABLE": False,
+        "ES_DELAY": 0.1, "ES_RANDOMIZED_DELAY_ACTUAL": 0.0, "ES_F_LOW": 59.5, "ES_F_HIGH": 60.1, "NP_CTE_RESP_T": 0.0,
+        "MC_RETURN_T": 0.0, "NP_P_MAX": VA_MAX * 1e6, "NP_P_MAX_CHARGE": VA_MAX * 1e6, "QV_MODE_ENABLE": False,
     }  # fmt: skip
     return replace(sequence, set={**sequence.set, **given}, dt_s=0.1)
 
@@ -301,6 +302,42 @@ def test_restored_inverters_go_on_with_the_same_bytes() -> None:
     assert made[0].settings.qv_enable[0] == 0.0
     assert set(made[0].status()) >= {TRIP, ENTERING}
     assert np.ptp(expected[:, 0], axis=0).max() > 0.1
+
+
+def test_plain_sets_are_the_general_ones_at_rest() -> None:
+    """A set that asks for little is answered by a shorter kernel: the same powers, slopes and lags."""
+    from twin.devices.inverter import columns as c
+    from twin.devices.inverter.respond import respond
+
+    rng = np.random.default_rng(4)
+    curve = {
+        "qv_v1_pu": 0.92,
+        "qv_v2_pu": 0.98,
+        "qv_v3_pu": 1.02,
+        "qv_v4_pu": 1.08,
+        "qv_q1_pu": 0.44,
+        "qv_q4_pu": -0.44,
+        "qv_olrt_s": 5.0,
+    }
+    watt = {"pv_v1_pu": 1.03, "pv_v2_pu": 1.08, "pv_p1_pu": 1.0, "pv_p2_pu": 0.2, "pv_olrt_s": 3.0}
+    for low_p, sheet in (
+        (True, {"qv_enable": 1.0}),
+        (False, {"pv_enable": 1.0}),
+        (True, {"qv_enable": 1.0, "pv_enable": 1.0}),
+        (True, {}),
+    ):
+        x = one(n=200, p_min=-1.0, s=1.05, low_p=low_p, **{**curve, **watt, **sheet})
+        assert x.table[0, c.PLAIN] == 1.0
+        for row, value in ((c.V, rng.normal(1.0, 0.06, 200)), (c.P_WANT, rng.uniform(-1, 1, 200)), (c.Q_OFFER, 0.3)):
+            x.set(row, value)
+        x.set(c.P_MIN, -1.0)
+        x.set(c.FOLLOWS, rng.random(200) < 0.2)
+        found = []
+        for plain in (1.0, 0.0):
+            x.table[0, c.PLAIN] = plain
+            found.append(x.output())
+            respond(0, 1, x.start, x.table, x.lag(1.0), x.lanes, found[-1])
+        assert np.allclose(found[0], found[1], rtol=0, atol=1e-13)
 
 
 def test_parts_of_a_step_are_the_step() -> None:

@@ -1,4 +1,4 @@
-"""The fleet as a mosaik simulator: ``asked`` and ``delivered`` of the step before in, ``offer`` and ``applied`` out.
+"""The fleet as a mosaik simulator: ``asked``, ``delivered``, ``frequency`` of the step before in, ``offer``, ``applied`` out.
 
 It can run in a process of its own: ``python -m twin.cosim.fleet_sim ADDRESS --spec FILE``.
 """
@@ -27,7 +27,7 @@ class FleetSim(OneEntity):
     """All devices."""
 
     model: ClassVar[str] = "Fleet"
-    inputs: ClassVar[Sheets] = {"asked": Setpoints, "delivered": Delivered}
+    inputs: ClassVar[Sheets] = {"asked": Setpoints, "delivered": Delivered, "frequency": None}
     outputs: ClassVar[Sheets] = {"offer": Offer, "applied": Setpoints}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
@@ -46,8 +46,11 @@ class FleetSim(OneEntity):
         """Settle, adopt, offer."""
         asked, delivered = unpack(given.get("asked")), unpack(given.get("delivered"))
         setpoints = Setpoints(asked) if asked is not None else None
-        power = Delivered(delivered).p_mw if delivered is not None else None
-        offer = self.devices.step(k, self.dt_s, setpoints, power)
+        if delivered is None:
+            offer = self.devices.step(k, self.dt_s, setpoints, None)
+        else:
+            before = Delivered(delivered)
+            offer = self.devices.step(k, self.dt_s, setpoints, before.p_mw, before.vm_pu, float(given["frequency"]))
         return {"offer": offer.block, "applied": self.devices.applied.block}
 
 

@@ -15,7 +15,7 @@ class GridSim(OneEntity):
 
     model: ClassVar[str] = "Grid"
     inputs: ClassVar[Sheets] = {"offer": Offer, "applied": Setpoints}
-    outputs: ClassVar[Sheets] = {"delivered": Delivered, "truth": None, "image": None}
+    outputs: ClassVar[Sheets] = {"delivered": Delivered, "frequency": None, "truth": None, "image": None}
 
     def init(self, sid: str, time_resolution: float = 1.0, **params: Any) -> Any:
         """Take the `GridModel`, the times of the steps and whether the fleet is in another process."""
@@ -32,4 +32,5 @@ class GridSim(OneEntity):
         sheet = Offer(offer)
         truth, image = self.grid.step(int(self.time_ns[k]), k * self.dt_s, self.dt_s, sheet, Setpoints(applied))
         delivered = truth.solved.delivered.block
-        return {"delivered": pack(delivered) if self.far else delivered, "truth": (truth, sheet), "image": image}
+        told = {"delivered": pack(delivered) if self.far else delivered, "frequency": truth.f_hz}
+        return {**told, "truth": (truth, sheet), "image": image}

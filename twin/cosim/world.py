@@ -1,7 +1,7 @@
 """The mosaik world: fleet -> grid -> control -> fleet, and a record of it all.
 
 [fleet] --offer, applied--> [grid] --image--> [control] --record--> [record]
-   ^  ^------delivered------'  '-----------truth------------------------^
+   ^  ^-delivered, frequency-'  '-----------truth------------------------^
    '----------------asked, one step later----'
 """
 
@@ -79,7 +79,8 @@ def cosimulate(plant: TwinPlant, chain: Chain, inbox: Inbox, recorder: Recorder,
             f, g, r = fleet.Fleet(), grid.Grid(), record.Record()
             world.connect(f, g, "offer", "applied")
             world.connect(g, r, "truth")
-            world.connect(g, f, "delivered", time_shifted=True, initial_data={"delivered": False})
+            nothing = {"delivered": False, "frequency": False}
+            world.connect(g, f, "delivered", "frequency", time_shifted=True, initial_data=nothing)
             if chain.controllers:
                 control = world.start(
                     "Control", sim_id=SimId("control"), chain=chain, inbox=inbox, time_ns=plant.time_ns, far=far_fleet,

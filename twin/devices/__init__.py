@@ -7,7 +7,9 @@ from importlib.metadata import entry_points
 
 from twin.devices.battery import Battery
 from twin.devices.chp import Chp
+from twin.devices.ev import Ev
 from twin.devices.flexible_load import FlexibleLoad
+from twin.devices.fmu import Fmu
 from twin.devices.genset import Genset
 from twin.devices.heat_pump import HeatPump
 from twin.devices.hydro import Hydro
@@ -28,6 +30,8 @@ DEVICES: dict[str, type[DeviceModel]] = {
     "genset": Genset,
     "flexible_load": FlexibleLoad,
     "shiftable_load": ShiftableLoad,
+    "ev": Ev,
+    "fmu": Fmu,
 }
 
 

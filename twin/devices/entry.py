@@ -6,7 +6,7 @@ own entry, beside its model: the keys, their units and limits, and `lay_out`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
 
 from twin.devices.functions import Functions
+from twin.devices.sensor import Meter
 from twin.series import Source
 from vpp.fields import Count, Flag, Fraction, MvaRating, MwPerSecond, MwRating, Name, Part, Ratio, Where, bad, by_shape
 from vpp.kernel.fleet import CONTROL_NONE
@@ -57,16 +58,31 @@ class AtSample(Part):
     )
 
 
+class AtInverter(Part):
+    """Behind the inverters of another entry's resources, one for one: they share its nameplate and its functions."""
+
+    inverter_of: Name = Field(description="id of the entry that has the inverters (a PV, say)")
+
+
 def _at_shape(value: object) -> str:
+    if isinstance(value, AtInverter) or (isinstance(value, dict) and "inverter_of" in value):
+        return "an inverter"
     if isinstance(value, AtSample) or (isinstance(value, dict) and not {"sample", "of"}.isdisjoint(value)):
         return "a sample"
     return by_shape(value)
 
 
 At = Annotated[
-    Annotated[PlaceName, Tag("text")] | Annotated[AtBuses, Tag("mapping")] | Annotated[AtSample, Tag("a sample")],
+    Annotated[PlaceName, Tag("text")]
+    | Annotated[AtBuses, Tag("mapping")]
+    | Annotated[AtSample, Tag("a sample")]
+    | Annotated[AtInverter, Tag("an inverter")],
     Discriminator(_at_shape),
 ]
+
+
+PhaseChoice = Literal["all", "a", "b", "c", "spread"]
+PHASES = ("all", "a", "b", "c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +191,23 @@ class Columns:
 class Entry(Part):
     """What every fleet entry has; its resources are called ``<id>-1``, ``<id>-2`` … (zero-padded)."""
 
+    no_series: ClassVar[tuple[str, ...]] = ("at",)  # keys whose "file:…" is no day or year of values
+    foreseen: ClassVar[bool] = True  # its power by itself follows from rating and profile
     native: ClassVar[str] = ""  # which of the network's tables can lend this kind its ratings; "" for none
     by_itself: ClassVar[bool] = False  # where nobody leads it, its own control and not a profile says what it takes or gives
 
     kind: str
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
-    at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, or {sample: n, of: ...}")
+    at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, {sample: n, of: ...} or {inverter_of: entry}")
+    phase: PhaseChoice = Field(
+        "all", description="phase that each is connected to: all, a, b, c, or spread over the three in turn"
+    )
     p_mw: MwRating | None = Field(None, description="rated power of each, a magnitude [MW]; default: the network element's own")
     scale: Ratio = Field(1.0, description="factor on the ratings, e.g. 1.5 for half as much again [1]")
     connection_mva: MvaRating | None = Field(None, description="what each connection may carry [MVA]; default: not limited")
     spread: Fraction = Field(0.0, description="ratings vary by ± this part, evenly, by the seed [1]")
+
+    sensor: Meter | None = Field(None, description="its meters, where they differ from the scenario's sensors")
 
     @property
     def place(self) -> str:
@@ -203,6 +226,16 @@ class Entry(Part):
             lend = f": only places of {self.native} bring a rating of their own" if self.native else ""
             yield ("p_mw",), f"p_mw is missing{lend}"
 
+    def objections(self, count: int, step_s: float, profiles: Container[str]) -> Iterator[tuple[Where, str]]:
+        """Yield what is wrong with the entry in its network: (path from here, message).
+
+        Args:
+            count: number of resources that it became.
+            step_s: step of the simulation.
+            profiles: names of the profiles at hand.
+        """
+        yield from ()
+
     def rating(self, places: Places) -> FloatArray:
         """(m,) rated power, a magnitude [MW]."""
         if self.p_mw is not None:
@@ -212,6 +245,12 @@ class Entry(Part):
     def lay_out(self, places: Places) -> Columns:
         """Turn the entry into columns, one row a place."""
         raise NotImplementedError
+
+    def phases(self, m: int) -> IntArray:
+        """(m,) index into PHASES of each of the entry's m resources."""
+        if self.phase == "spread":
+            return 1 + np.arange(m) % 3
+        return np.full(m, PHASES.index(self.phase))
 
 
 class InverterEntry(Functions, Entry):
@@ -225,6 +264,8 @@ class InverterEntry(Functions, Entry):
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """The nameplate holds the active power."""
         yield from super().contradictions()
+        if isinstance(self.at, AtInverter) and {"s_mva", *Functions.model_fields} & self.model_fields_set:
+            yield ("at",), f"the inverter is that of {self.at.inverter_of}: s_mva and its functions stand there"
         if self.s_mva is not None and self.p_mw is not None and self.s_mva < self.p_mw:
             yield ("s_mva",), f"s_mva is below p_mw ({self.p_mw:g}): the inverter could never deliver its rating"
 
@@ -238,6 +279,8 @@ class InverterEntry(Functions, Entry):
         if self.ramp_mw_per_s is not None:
             columns.ramp_mw_per_s = np.full(places.m, self.ramp_mw_per_s)
         self.fill(columns.settings, places.nominal_hz)
+        if isinstance(self.at, AtInverter):
+            columns.s_mva = np.zeros(places.m)
         return columns
 
     def _nameplate(self, places: Places, rating: FloatArray) -> FloatArray:

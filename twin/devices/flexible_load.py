@@ -52,6 +52,7 @@ class FlexibleLoadEntry(Entry):
     """Loads that can be shifted or interrupted."""
 
     native: ClassVar[str] = "loads"
+    by_itself: ClassVar[bool] = True
 
     kind: Literal["flexible_load"]
     profile: str | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,6 +53,8 @@ class StepInput:
         profile: (columns,) float32 values of all sources that hold in this step.
         applied: block of Setpoints that the devices hold, (signals, n).
         soc: (n,) state of charge, changed in place by `settle`.
+        vm_pu: (n,) voltage at the terminals over the step before, NaN where it is not known; None before the first.
+        f_hz: frequency over the step before, NaN before the first.
     """
 
     k: int
@@ -60,6 +63,8 @@ class StepInput:
     profile: npt.NDArray[Any]
     applied: FloatArray
     soc: FloatArray
+    vm_pu: FloatArray | None = None
+    f_hz: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

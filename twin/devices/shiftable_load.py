@@ -124,11 +124,9 @@ class ShiftableLoad(DeviceModel):
         flex.p_lo_mw[:, at], flex.p_hi_mw[:, at] = np.where(opened, -peak, 0.0), 0.0
         content = flex.e_start_mwh[at]
         for t in range(ahead.steps):
-            closes = opened[t] & (left_h[t] <= hours + 1e-9)
             ended = ~opened[t] & (opened[t - 1] if t else True)
-            flex.e_flow_mwh[t, at] = np.where(ended, -content, 0.0)
+            flex.e_leave_mwh[t, at] = np.where(ended, content, 0.0)
             content = np.where(ended, 0.0, np.minimum(content + np.where(opened[t], peak * hours, 0.0), energy[:, -1]))
-            flex.e_lo_mwh[t, at] = np.where(closes, content, 0.0)
 
 
 @njit(cache=True, nogil=True)

@@ -45,8 +45,9 @@ def _resolve(spec: str, base: Path | None) -> str:
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _siblings(path), 1)
         raise NetworkError(spec, f"no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
-    if path.suffix.lower() not in (".json", ".m"):
-        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: .json (pandapower) or .m (MATPOWER)")
+    if path.suffix.lower() not in (".json", ".m", ".zip"):
+        known = ".json (our own or pandapower), .m (MATPOWER) or .zip (CGMES)"
+        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: {known}")
     return f"file:{path}"
 
 
@@ -156,17 +157,39 @@ def _builtin(spec: str, text: str) -> Any:
 
 
 def _file(spec: str, path: str) -> Any:
-    """Load a pandapower JSON or a MATPOWER case."""
+    """Load a network of our own format, a pandapower JSON, a MATPOWER case or a CGMES archive."""
     if path.lower().endswith(".m"):
         from pandapower.converter.matpower import from_mpc
 
         return from_mpc(path)
+    if path.lower().endswith(".zip"):
+        _check_archive(spec, path)
+        from pandapower.converter.cim.cim2pp import from_cim
+
+        return from_cim.from_cim(file_list=[path])
+    from vpp.grid.format import is_network, read_network
+
+    if is_network(Path(path)):
+        return read_network(Path(path)).to_pandapower()
     import pandapower
 
     net = pandapower.from_json(path)
     if not isinstance(net, pandapower.pandapowerNet):
         raise NetworkError(spec, "is JSON, but not a pandapower network")
     return net
+
+
+def _check_archive(spec: str, path: str) -> None:
+    """Make sure that a ZIP file holds what may be CGMES; the converter itself says little."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        raise NetworkError(spec, "is no ZIP file") from None
+    if not any(name.lower().endswith(".xml") for name in names):
+        raise NetworkError(spec, "is no CGMES archive: there is no XML file inside")
 
 
 def resolve_taps(net: Any) -> list[str]:

@@ -93,9 +93,9 @@ class Envelope:
         self.group_hi_by.fill(NOBODY)
         self.speaker, self.frozen = NOBODY, False
         _open(
-            fleet.control, fleet.member, fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw, fleet.capability.s_max_mva,
-            tele.block, tele.quality[_T_P], tele.time_ns[_T_P], seen.last.setpoints.block, now_ns, hold_ns,
-            self.block, self.owner,
+            fleet.control, fleet.member, fleet.by_itself, fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw,
+            fleet.capability.s_max_mva, tele.block, tele.quality[_T_P], tele.time_ns[_T_P], seen.last.setpoints.block, now_ns,
+            hold_ns, self.block, self.owner,
         )  # fmt: skip
 
     @property
@@ -218,9 +218,9 @@ def _toward_zero(block: FloatArray, owner: OwnerArray, control: IntArray, last: 
 
 @njit(cache=True)
 def _open(
-    control: IntArray, member: BoolArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, s_max: FloatArray,
-    tele: FloatArray, tele_quality: ByteArray, tele_time: IntArray, last: FloatArray, now_ns: int, hold_ns: int,
-    block: FloatArray, owner: OwnerArray,
+    control: IntArray, member: BoolArray, by_itself: BoolArray, p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray,
+    s_max: FloatArray, tele: FloatArray, tele_quality: ByteArray, tele_time: IntArray, last: FloatArray, now_ns: int,
+    hold_ns: int, block: FloatArray, owner: OwnerArray,
 ) -> None:  # fmt: skip
     """Fill the envelope with physical bounds (see `Envelope.reset`)."""
     for i in range(control.size):
@@ -245,6 +245,8 @@ def _open(
             if kind == CONTROL_LIMIT:
                 want = hi
             else:
+                if by_itself[i]:
+                    want = within(measured, lo, hi, 0.0)  # left to itself it goes on as it does
                 if reach < hi:
                     hi, by_hi = reach, AVAILABILITY
                 if np.isfinite(least) and least > lo:

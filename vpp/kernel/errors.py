@@ -3,6 +3,7 @@
     VppError
     ├── ScenarioError      what a user wrote is wrong; carries every finding with file, line, path and value
     ├── NetworkError       a network cannot be found, read or compiled
+    ├── DeviceError        the model of a device cannot be made, or cannot do what is asked of it
     ├── RunError           a run directory cannot be read or written
     ├── LinkError          a connection to a device or peer
     ├── PointError         one addressed value on a wire
@@ -69,6 +70,15 @@ class RunError(VppError):
         """Name the directory and the reason."""
         self.path, self.reason = path, reason
         super().__init__(f"run {path}: {reason}")
+
+
+class DeviceError(VppError):
+    """The model of a device cannot be made, or cannot do what is asked of it."""
+
+    def __init__(self, device: str, reason: str) -> None:
+        """Name the device, or its file, and the reason."""
+        self.device, self.reason = device, reason
+        super().__init__(f"{device}: {reason}")
 
 
 class LinkError(VppError):

@@ -85,6 +85,8 @@ class Fleet:
         groups: the forest of groups, and each resource's innermost one.
         layout: number of this arrangement of slots; blocks that leave the process carry it.
         member: (n,) False for a spare slot.
+        by_itself: (n,) True where the device has a control of its own (a thermostat, a charging point's): where nobody
+            wants anything of it, it is left to that.
     """
 
     id: tuple[str, ...]
@@ -106,15 +108,19 @@ class Fleet:
     groups: Groups
     layout: int = 1
     member: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    by_itself: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
         """Check that every column has one entry a resource, ids are unique and bands are not turned."""
         n = len(self.id)
         if len(self.member) == 0 and n:
             object.__setattr__(self, "member", np.ones(n, np.bool_))
+        if len(self.by_itself) == 0 and n:
+            object.__setattr__(self, "by_itself", np.zeros(n, np.bool_))
         columns = (
             "kind", "control", "p_min_mw", "p_max_mw", "p_safe_mw", "ramp_mw_per_s", "p_step_mw", "p_gap_mw",
             "e_mwh", "soc_min", "soc_max", "eff_charge", "eff_discharge", "member",
+            "by_itself",
         )  # fmt: skip
         wrong = [name for name in columns if len(getattr(self, name)) != n]
         if wrong:

@@ -18,17 +18,19 @@ class Flex:
     """Bounds on power in each step and on energy content at each step's end.
 
     The content of a store follows from power p (injection positive) over a step of length h in hours:
-    ``e[t] = e[t-1] + flow[t] - p·h / eff_out[t]`` where p > 0, and ``… - p·h · eff_in[t]`` where p < 0.
+    ``e[t] = e[t-1] + flow[t] - leave[t] - p·h / eff_out[t]`` where p > 0, and ``… - p·h · eff_in[t]`` where p < 0.
 
     Attributes:
         start_ns, step_ns: beginning of the first step, length of each.
         p_lo_mw, p_hi_mw: (steps, n) band of active power, injection positive.
         e_lo_mwh, e_hi_mwh: (steps, n) band of stored energy at the end of each step; -inf/inf where nothing is stored.
         e_start_mwh: (n,) stored energy now.
-        e_flow_mwh: (steps, n) change of the content by other than power: inflow, losses, heat used, a car's departure.
+        e_flow_mwh: (steps, n) change of the content by other than power: inflow, losses, heat used, a car that arrives.
         eff_in, eff_out: (steps, n) content gained by a MWh taken up, MWh given per content used (a heat pump's COP is
             an ``eff_in`` above 1).
         p_gap_mw: (n,) smallest magnitude other than zero; 0: none.
+        e_leave_mwh: (steps, n) content that is wanted, and taken away, as the step begins: what a departing car needs. A
+            need, not a law: what is not there then is missing for good, and what is there beyond it may leave with it.
     """
 
     start_ns: int
@@ -42,6 +44,7 @@ class Flex:
     eff_in: FloatArray
     eff_out: FloatArray
     p_gap_mw: FloatArray
+    e_leave_mwh: FloatArray
 
     @classmethod
     def of_fleet(cls, fleet: Fleet, soc: FloatArray, expected_mw: FloatArray, start_ns: int, step_ns: int) -> Flex:
@@ -64,5 +67,5 @@ class Flex:
             start_ns, step_ns, np.minimum(lo, hi), hi,
             zero + np.where(stores, fleet.e_mwh * fleet.soc_min, -np.inf),
             zero + np.where(stores, fleet.e_mwh * fleet.soc_max, np.inf),
-            fleet.e_mwh * known, zero, zero + fleet.eff_charge, zero + fleet.eff_discharge, fleet.p_gap_mw.copy(),
+            fleet.e_mwh * known, zero, zero + fleet.eff_charge, zero + fleet.eff_discharge, fleet.p_gap_mw.copy(), zero.copy(),
         )  # fmt: skip

@@ -22,6 +22,7 @@ from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, Int32Array, Int
 from vpp.kernel.telemetry import Telemetry
 
 TOLERANCE_MW = 1e-9
+OWN_BOUNDS = len(e.OWNERS)  # owners below are a resource's own bounds, those above are controllers
 
 _P, _P_LIMIT, _Q = Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row
 _V_REF, _F_REF, _MODE = Setpoints.v_ref_pu.row, Setpoints.f_ref_hz.row, Setpoints.mode.row
@@ -54,9 +55,10 @@ def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArr
         _discrete(fleet.control, fleet.p_step_mw, fleet.p_gap_mw, want, lo, hi, given, by_p)
     asked = Asked(now_ns, Setpoints(np.empty((len(Setpoints.signals), n))), np.empty(n, np.int16), np.empty(n, np.int16))
     _encode(
-        fleet.control, allowed.block, allowed.owner, vm, vm_quality, cap.s_max_mva, cap.i_max_pu, cap.table, cap.p_pu,
-        cap.q_min_pu, cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p, fleet.p_min_mw,
-        fleet.p_max_mw, fleet.p_safe_mw, seen.last.setpoints.block, asked.setpoints.block, asked.cause_p, asked.cause_q,
+        fleet.control, fleet.by_itself, allowed.block, allowed.owner, vm, vm_quality, cap.s_max_mva, cap.i_max_pu, cap.table,
+        cap.p_pu, cap.q_min_pu, cap.q_max_pu, given, binding, allowed.group_lo_by, allowed.group_hi_by, want, by_p,
+        fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw, seen.last.setpoints.block, asked.setpoints.block, asked.cause_p,
+        asked.cause_q,
     )  # fmt: skip
     # Steps and gaps may cost a little more than the sharing knew: say what the setpoints really breach.
     breaches(groups.parent, groups.of, asked.setpoints.p_mw, allowed.group_lo, allowed.group_hi, shortfall)
@@ -145,10 +147,11 @@ def _discrete(
 
 @njit(cache=True)
 def _encode(
-    control: IntArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, vm_quality: ByteArray, s_max: FloatArray,
-    i_max: FloatArray, table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray, given: FloatArray,
-    binding: Int32Array, lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray, p_min: FloatArray,
-    p_max: FloatArray, p_safe: FloatArray, last: FloatArray, out: FloatArray, cause_p: CauseArray, cause_q: CauseArray,
+    control: IntArray, by_itself: BoolArray, block: FloatArray, owner: OwnerArray, vm: FloatArray, vm_quality: ByteArray,
+    s_max: FloatArray, i_max: FloatArray, table: Int32Array, p_pu: FloatArray, q_min_pu: FloatArray, q_max_pu: FloatArray,
+    given: FloatArray, binding: Int32Array, lo_by: OwnerArray, hi_by: OwnerArray, want: FloatArray, by: CauseArray,
+    p_min: FloatArray, p_max: FloatArray, p_safe: FloatArray, last: FloatArray, out: FloatArray, cause_p: CauseArray,
+    cause_q: CauseArray,
 ) -> None:  # fmt: skip
     """Write the setpoints and the cause of each."""
     out[_CONNECT], out[_STEP], out[_VALID] = 1.0, 0.0, 0.0
@@ -160,7 +163,9 @@ def _encode(
         if grouped:
             cause = hi_by[binding[i]] if p < want[i] else lo_by[binding[i]]
         if control[i] == CONTROL_FOLLOW:
-            mode = FOLLOW
+            # Nobody wants anything of it, nor does anybody bind it: its own control leads.
+            free = by_itself[i] and not grouped and owner[e.WANT_P, i] == e.NOBODY and cause < OWN_BOUNDS and cause != e.SILENCE
+            mode = AUTONOMOUS if free else FOLLOW
             limit = block[e.HI_P, i]
         elif control[i] == CONTROL_LIMIT:
             # A limit that does not bind now must still reach the device: the sun may come out before the next tick.

@@ -15,7 +15,7 @@ from twin.devices.inverter import columns as c
 from twin.devices.inverter.respond import by_power, by_voltage
 from vpp.kernel.signals import FloatArray, IntArray
 
-CHUNK = 8  # blocks that go through all parts of a step together: they stay in the cache
+CHUNK = 2  # blocks of lanes that go through all parts of a step together: they stay in the cache
 
 
 @njit(cache=True, nogil=True)
@@ -175,13 +175,13 @@ def _power(begin: int, end: int, t: FloatArray, lag: FloatArray, x: FloatArray, 
 def settle(first: int, last: int, start: IntArray, table: FloatArray, lanes: FloatArray, out: FloatArray) -> None:
     """Keep what came out of the step: the lags at its end, and active power for the droop of the next one."""
     for k in range(first, last):
-        _keep(start[k], start[k + 1], table[k, c.KEEPS_Q], lanes, out)
+        _keep(start[k], start[k + 1], table[k, c.KEEPS_Q], lanes, out, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _keep(begin: int, end: int, keeps_q: float, x: FloatArray, out: FloatArray) -> None:
+def _keep(begin: int, end: int, keeps_q: float, x: FloatArray, out: FloatArray, origin: int) -> None:
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * c.SIZE, block * c.OUT_SIZE
+        base, o = block * c.SIZE, (block - np.uint64(origin)) * c.OUT_SIZE
         for lane in range(np.uint64(c.W)):
             i = base + lane
             tripped = x[i + c.STATUS] == c.TRIP + c.CEASED
@@ -192,7 +192,7 @@ def _keep(begin: int, end: int, keeps_q: float, x: FloatArray, out: FloatArray) 
 
 
 @njit(cache=True, nogil=True)
-def alone(start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray, out: FloatArray, dt_s: float) -> None:
+def alone(start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray, power: FloatArray, dt_s: float) -> None:
     """One step of all lanes at voltages that are given: status, power, response and lags, some blocks at a time.
 
     Args:
@@ -200,9 +200,10 @@ def alone(start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray
         table: (sets, COLUMNS) settings of each set.
         lag: (4, sets) share of a change that comes through in this step.
         lanes: blocks of lanes, flat, what is given every step filled in.
-        out: blocks of what comes out, flat.
+        power: blocks of active and reactive power [MW, Mvar], flat.
         dt_s: length of the step.
     """
+    out = np.empty(CHUNK * int(c.OUT_SIZE))
     for k in range(table.shape[0]):
         t, explicit, lag_p = table[k], table[k, c.EXPLICIT] > 0.0, lag[1, k]
         for begin in range(start[k], start[k + 1], CHUNK):
@@ -212,7 +213,11 @@ def alone(start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray
                 _power(begin, end, t, lag[:, k], lanes, dt_s, 1.0)
             left = 0.0 if explicit else lag_p
             if t[c.BY_POWER] > 0.0:
-                by_power(begin, end, t, lag[0, k], left, lanes, out)
+                by_power(begin, end, t, lag[0, k], left, lanes, out, begin)
             else:
-                by_voltage(begin, end, t, lag[0, k], left, lanes, out)
-            _keep(begin, end, t[c.KEEPS_Q], lanes, out)
+                by_voltage(begin, end, t, lag[0, k], left, lanes, out, begin)
+            _keep(begin, end, t[c.KEEPS_Q], lanes, out, begin)
+            for block in range(np.uint64(begin), np.uint64(end)):
+                to, o = block * c.POWER_SIZE, (block - np.uint64(begin)) * c.OUT_SIZE
+                for j in range(c.POWER_SIZE):
+                    power[to + j] = out[o + j]

@@ -3,6 +3,9 @@
 A *lane* is one inverter. Lanes lie in blocks of `W`, and a block is contiguous: row after row of `W` numbers. So the
 kernels' inner loops have a fixed length and fixed distances, which is what makes them vectorise; and one block is read
 and written as one stream. Lanes with the same settings (a *set*) fill blocks of their own, the last one with blanks.
+
+Compiled kernels hold these numbers, and numba keeps them by the text of the kernel's own file: after a change here empty
+the ``__pycache__`` of this folder and of `twin`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-W: Final = 16
+W: Final = 64
 
 
 def _offsets(first: int, last: int) -> tuple[np.uint64, ...]:
@@ -19,16 +22,21 @@ def _offsets(first: int, last: int) -> tuple[np.uint64, ...]:
     return tuple(np.uint64(W * row) for row in range(first, last))
 
 
-# Given every step: voltage [pu], frequency [Hz]; active power offered and its bounds [MW]; commanded reactive power
-# [Mvar], 1 where the command leads; 1 where service is permitted.
-V, F, P_OFFER, P_MIN, P_MAX, Q_OFFER, FOLLOWS, PERMIT = _offsets(0, 8)
-# Given once: nameplate and rated power [MVA, MW], charging over rated power, the device's own random number in 0…1.
-S, PR, RATIO, WAIT = _offsets(8, 12)
-# State. Times [s] are above zero on the high and below zero on the low side. Powers are in pu of rated, the volt-var
-# lag in pu of nameplate. PF_EVENT: 1 above, -1 below the deadband, ±0.5 on the way back, 0 at rest. P_WANT [MW] is active
-# power before volt-watt, P_TOP [MW] a bound on its magnitude; both hold for the step.
-STATUS, T_V1, T_V2, T_F1, T_F2, T_ES, T_BLOCK = _offsets(12, 19)
-P_ES, P_CAP, VREF, PF_LAG, PF_PRE, PF_EVENT, Q_LAG, P_LAG, P_OUT, P_WANT, P_TOP = _offsets(19, 30)
+# What an inverter without a state machine is asked with, at every look: voltage [pu], active power wanted before
+# volt-watt [MW], commanded reactive power [Mvar], 1 where that leads, nameplate and rated power [MVA, MW], lags of
+# reactive power [of nameplate] and volt-watt [of rated].
+V, P_WANT, Q_OFFER, FOLLOWS, S, PR, Q_LAG, P_LAG = _offsets(0, 8)
+# What the others are asked with as well: status, followed reference [pu], a bound on the magnitude of active power and
+# the least there is [MW], charging over rated power.
+STATUS, VREF, P_TOP, P_MIN, RATIO = _offsets(8, 13)
+# What the state machine is given: frequency [Hz], active power offered and the most there is [MW], 1 where service is
+# permitted, the device's own random number in 0…1.
+F, P_OFFER, P_MAX, PERMIT, WAIT = _offsets(13, 18)
+# Its times [s], above zero on the high and below zero on the low side.
+T_V1, T_V2, T_F1, T_F2, T_ES, T_BLOCK = _offsets(18, 24)
+# Its powers [of rated]: ramp of entering service, limit, droop and where that began, its event (1 above, -1 below the
+# deadband, ±0.5 on the way back, 0 at rest), what was delivered last.
+P_ES, P_CAP, PF_LAG, PF_PRE, PF_EVENT, P_OUT = _offsets(24, 30)
 ROWS: Final = 30
 SIZE: Final = np.uint64(ROWS * W)
 
@@ -36,6 +44,7 @@ SIZE: Final = np.uint64(ROWS * W)
 P, Q, P_BY_V, Q_BY_V, Q_LAGGED, P_LAGGED = _offsets(0, 6)
 OUT: Final = 6
 OUT_SIZE: Final = np.uint64(OUT * W)
+POWER_SIZE: Final = np.uint64(2 * W)  # the first two rows
 
 # Status of a lane (OpenDER's names); `CEASED` is added while the output is blocked.
 TRIP, ENTERING, CONTINUOUS, MANDATORY, PERMISSIVE, CEASE, MOMENTARY, NOT_DEFINED = map(float, range(8))
@@ -68,9 +77,9 @@ OV1, OV1_T, OV2, OV2_T, UV1, UV1_T, UV2, UV2_T, OF1, OF1_T, OF2, OF2_T, UF1, UF1
 MAND_LOW, MAND_HIGH, PERM_LOW, PERM_HIGH, CEASE_LOW, CEASE_HIGH, MC_LOW, MC_HIGH = range(88, 96)
 F_LOW, F_HIGH, F_LOWEST, F_HIGHEST, MC_RESP, MC_RETURN, CTE_RESP, RT_RATE = range(96, 104)
 # What a set needs: looks at the voltage within the step; the state machine; reactive power by active power.
-ACTIVE, EXPLICIT, BY_POWER = range(104, 107)
-COLUMNS: Final = 107
-EXPLICIT_FROM: Final = PF_T  # columns from here on matter to the state machine only
+# PLAIN: none of this, and nothing but volt-var, volt-watt, a constant and the capability.
+ACTIVE, EXPLICIT, BY_POWER, PLAIN = range(104, 108)
+COLUMNS: Final = 108
 
 BIG: Final = 1e300
 FAR: Final = 1e9  # beyond any voltage, frequency or time

@@ -213,9 +213,9 @@ class Inverters:
             (c.Q_OFFER, q_mvar), (c.FOLLOWS, follow_q), (c.PERMIT, permit),
         ):  # fmt: skip
             self.set(offset, value)
-        out = self.output()
-        alone(self.start, self.table, self.lag(dt_s), self.lanes, out, dt_s)
-        return np.asarray(out.reshape(-1, c.OUT, c.W).transpose(1, 0, 2).reshape(c.OUT, -1)[:2, self.lane])
+        power = np.zeros(int(self.start[-1]) * int(c.POWER_SIZE))
+        alone(self.start, self.table, self.lag(dt_s), self.lanes, power, dt_s)
+        return np.asarray(power.reshape(-1, 2, c.W).transpose(1, 0, 2).reshape(2, -1)[:, self.lane])
 
     def output(self) -> FloatArray:
         """Room for what comes out of all lanes, flat."""

@@ -34,10 +34,12 @@ def respond(
         out: blocks of what comes out, flat.
     """
     for k in range(first, last):
-        if table[k, c.BY_POWER] > 0.0:
-            by_power(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
+        if table[k, c.PLAIN] > 0.0:
+            _plain(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
+        elif table[k, c.BY_POWER] > 0.0:
+            by_power(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out, 0)
         else:
-            by_voltage(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out)
+            by_voltage(start[k], start[k + 1], table[k], lag[0, k], lag[1, k], lanes, out, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -60,8 +62,48 @@ def share_at(at: float, low_p: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
-    """Lanes of one set whose reactive power is led by volt-var, by a constant, or by nothing."""
+def _plain(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+    """Lanes of one set with volt-var, volt-watt, a constant and the capability only: `by_voltage` where it asks nothing more."""
+    v1, w1, v2, w2, v3, w3 = t[c.V1], t[c.W1], t[c.V2], t[c.W2], t[c.V3], t[c.W3]
+    q1, d1, d2, d3, constant, var_on = t[c.Q1], t[c.D1], t[c.D2], t[c.D3], t[c.CONST_Q], t[c.QV]
+    u1, uw, p1, dp, watt_on, cap_inj, cap_abs, low_p = (
+        t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.PV], t[c.CAP_INJ], t[c.CAP_ABS], t[c.LOW_P],
+    )  # fmt: skip
+    steep1, steep2, steep3, steep_p = d1 * w1, d2 * w2, d3 * w3, dp * uw
+    for block in range(np.uint64(begin), np.uint64(end)):
+        base, o = block * c.SIZE, block * c.OUT_SIZE
+        for lane in range(np.uint64(c.W)):
+            i = base + lane
+            v, s, rated, want, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.P_WANT], 1.0 - x[i + c.FOLLOWS]
+            low, mid, high = unit((v - v1) * w1), unit((v - v2) * w2), unit((v - v3) * w3)
+            q = constant + q1 + low * d1 + mid * d2 + high * d3
+            q = x[i + c.Q_LAG] + lag_q * (q - x[i + c.Q_LAG])
+            u = unit((v - u1) * uw)
+            limit = x[i + c.P_LAG] + lag_p * (p1 + u * dp - x[i + c.P_LAG])
+            out[o + lane + c.Q_LAGGED], out[o + lane + c.P_LAGGED] = q, limit
+            p = want + watt_on * (min(want, limit * rated) - want)
+            q = x[i + c.FOLLOWS] * x[i + c.Q_OFFER] + led * q * s
+            part = share_at(abs(p) / rated, low_p)
+            inject, absorb = min(cap_inj * part, 1.0) * s, min(cap_abs * part, 1.0) * s
+            free = min(max(inject - q, 0.0) * c.BIG, 1.0) * min(max(absorb + q, 0.0) * c.BIG, 1.0)
+            binds = inside(u) * min(max(want - limit * rated, 0.0) * c.BIG, 1.0)
+            steep = steep1 * inside(low) + steep2 * inside(mid) + steep3 * inside(high)
+            out[o + lane + c.P_BY_V] = watt_on * lag_p * rated * steep_p * binds
+            out[o + lane + c.Q_BY_V] = led * lag_q * free * var_on * s * steep
+            q = min(max(q, -absorb), inject)
+            room = math.sqrt(max(s * s - q * q, 0.0))
+            out[o + lane + c.P] = min(max(p, -room), room)
+            out[o + lane + c.Q] = q
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def by_voltage(
+    begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray, origin: int
+) -> None:
+    """Lanes of one set whose reactive power is led by volt-var, by a constant, or by nothing.
+
+    ``out`` begins with the block ``origin``.
+    """
     v1, w1, v2, w2, v3, w3 = t[c.V1], t[c.W1], t[c.V2], t[c.W2], t[c.V3], t[c.W3]
     q1, d1, d2, d3, constant = t[c.Q1], t[c.D1], t[c.D2], t[c.D3], t[c.CONST_Q]
     reference, follows, lowest, highest = t[c.VREF_SET], t[c.VREF_AUTO], t[c.VREF_MIN], t[c.VREF_MAX]
@@ -70,7 +112,7 @@ def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
     prio, req_inj, req_abs, i_max, var_on = t[c.PRIO_P], t[c.REQ_INJ], t[c.REQ_ABS], t[c.I_MAX], t[c.QV]
     steep1, steep2, steep3 = d1 * w1, d2 * w2, d3 * w3
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * c.SIZE, block * c.OUT_SIZE
+        base, o = block * c.SIZE, (block - np.uint64(origin)) * c.OUT_SIZE
         for lane in range(np.uint64(c.W)):
             i = base + lane
             v, s, rated, want, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.P_WANT], 1.0 - x[i + c.FOLLOWS]
@@ -106,17 +148,19 @@ def by_voltage(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, 
 
 
 @njit(cache=True, nogil=True)
-def by_power(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+def by_power(
+    begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray, origin: int
+) -> None:
     """Lanes of one set whose reactive power is led by active power: power factor, cos phi (P), or watt-var."""
     if t[c.PF_SIGN] != 0.0:
-        _by_factor(begin, end, t, lag_q, lag_p, x, out)
+        _by_factor(begin, end, t, lag_q, lag_p, x, out, origin)
     else:
-        _by_curve(begin, end, t, lag_q, lag_p, x, out)
+        _by_curve(begin, end, t, lag_q, lag_p, x, out, origin)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _watt(
-    v: float, i: int, u1: float, uw: float, p1: float, fall: float, lag_p: float, on: float, x: FloatArray
+    v: float, i: np.uint64, u1: float, uw: float, p1: float, fall: float, lag_p: float, on: float, x: FloatArray
 ) -> tuple[float, float, float]:
     """Active power by volt-watt [MW], its limit at the end of the step [pu], and its answer to voltage [MW/pu]."""
     rated, want = x[i + c.PR], x[i + c.P_WANT]
@@ -127,14 +171,16 @@ def _watt(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _by_factor(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+def _by_factor(
+    begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray, origin: int
+) -> None:
     """Constant power factor or cos phi (P). Outside the circle both powers shrink along the line of the power factor."""
     u1, uw, p1, dp, charges, watt_on = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV]
     sign, begins, width, cosine, change = t[c.PF_SIGN], t[c.PF_P], t[c.PF_W], t[c.PF_COS], t[c.PF_D]
     cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
     i_max = t[c.I_MAX]
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * c.SIZE, block * c.OUT_SIZE
+        base, o = block * c.SIZE, (block - np.uint64(origin)) * c.OUT_SIZE
         for lane in range(np.uint64(c.W)):
             i = base + lane
             v, s, rated, led = x[i + c.V], x[i + c.S], x[i + c.PR], 1.0 - x[i + c.FOLLOWS]
@@ -191,13 +237,15 @@ def _crossing(size: float, sign: float, k: tuple[float, ...], s: float, side: fl
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _by_curve(begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray) -> None:
+def _by_curve(
+    begin: int, end: int, t: FloatArray, lag_q: float, lag_p: float, x: FloatArray, out: FloatArray, origin: int
+) -> None:
     """Watt-var. Outside the circle the inverter stands where its curve crosses it; a second look finds the right piece."""
     u1, uw, p1, dp, charges, watt_on, k = t[c.U1], t[c.UW], t[c.P1], t[c.DP], t[c.P2_NEG], t[c.PV], _points(t)
     cap_inj, cap_abs, cap_inj_c, cap_abs_c, low_p = t[c.CAP_INJ], t[c.CAP_ABS], t[c.CAP_INJ_C], t[c.CAP_ABS_C], t[c.LOW_P]
     i_max = t[c.I_MAX]
     for block in range(np.uint64(begin), np.uint64(end)):
-        base, o = block * c.SIZE, block * c.OUT_SIZE
+        base, o = block * c.SIZE, (block - np.uint64(origin)) * c.OUT_SIZE
         for lane in range(np.uint64(c.W)):
             i = base + lane
             v, s, rated, ratio, led = x[i + c.V], x[i + c.S], x[i + c.PR], x[i + c.RATIO], 1.0 - x[i + c.FOLLOWS]

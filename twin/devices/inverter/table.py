@@ -90,6 +90,9 @@ def _rows(s: Settings, capability: Capability, table_of: IntArray) -> FloatArray
         s.rt_ramp_s,
         (mode == 2) * s.qv_vref_auto,
     )
+    bare = (t[:, c.EXPLICIT] == 0) & (t[:, c.BY_POWER] == 0) & (t[:, c.PRIO_P] == 0) & (t[:, c.I_MAX] == c.FAR)
+    same = (t[:, c.CAP_INJ] == t[:, c.CAP_INJ_C]) & (t[:, c.CAP_ABS] == t[:, c.CAP_ABS_C])
+    t[:, c.PLAIN] = bare & same & (t[:, c.VREF_SET] == 1.0) & (t[:, c.P2_NEG] == 0.0)
     return t
 
 

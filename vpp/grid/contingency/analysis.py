@@ -149,9 +149,7 @@ def analyse(
     )  # fmt: skip
 
 
-def _voltages(
-    network: Network, engine: str, outages: Outages, p_mw: FloatArray, q_mvar: FloatArray, v0: ComplexArray
-):  # type: ignore[no-untyped-def]  # noqa: ANN202  an iterator over (n_node,) voltages
+def _voltages(network: Network, engine: str, outages: Outages, p_mw: FloatArray, q_mvar: FloatArray, v0: ComplexArray):  # type: ignore[no-untyped-def]
     """Node voltages of every case."""
     if engine != "tree":
         yield from MeshedOutages(network).solve(outages, p_mw, q_mvar, v0)

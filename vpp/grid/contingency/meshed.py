@@ -41,4 +41,3 @@ class MeshedOutages:
             if v is not None and len(lost):
                 v[lost] = np.nan
             yield np.full(net.n_node, np.nan + 1j * np.nan) if v is None else v
-
