@@ -109,7 +109,7 @@ class Point:
         if self.scale == 0.0 or not np.isfinite([self.scale, self.offset, self.base, self.deadband, self.min_write_s]).all():
             yield (
                 "scale",
-                "scale must not be 0, and scale, offset, base, deadband and min_write_s must be finite",
+                "must not be 0; scale, offset, base, deadband and min_write_s must be finite",
                 str(self.scale),
             )
         if self.sign not in (1, -1):
@@ -217,7 +217,8 @@ class PointTable:
         What was out of range gets the quality overflow; what is not known (NaN) the quality invalid, and the sentinel or 0.
         """
         c = self._columns
-        raw = values / c.factor[points] - c.shift[points]
+        with np.errstate(over="ignore"):
+            raw = values / c.factor[points] - c.shift[points]
         if quality is None:
             quality = np.zeros(len(points), np.uint8)
         known = ~np.isnan(raw) & ((quality & q.VALIDITY_MASK) < q.INVALID)
@@ -225,7 +226,7 @@ class PointTable:
         raw = np.where(whole, np.rint(raw), raw)
         out = known & ((raw < low) | (raw > high))
         raw = np.clip(raw, low, high)
-        raw = np.where(single, raw.astype(np.float32).astype(np.float64), raw)
+        raw[single] = raw[single].astype(np.float32)
         sentinel = c.sentinel[points]
         raw = np.where(known, raw, np.where(np.isnan(sentinel) & whole, 0.0, sentinel))
         flags = np.where(known, quality, (quality & ~np.uint8(q.VALIDITY_MASK)) | q.INVALID) | np.where(out, q.OVERFLOW, 0)
@@ -237,7 +238,8 @@ class PointTable:
         if quality is None:
             quality = np.zeros(len(points), np.uint8)
         unknown = np.isnan(raw) | (raw == c.sentinel[points]) | ((quality & q.VALIDITY_MASK) >= q.INVALID)
-        values = (raw + c.shift[points]) * c.factor[points] + 0.0
+        with np.errstate(over="ignore"):
+            values = (raw + c.shift[points]) * c.factor[points] + 0.0
         values[unknown] = np.nan
         return values, np.where(unknown, (quality & ~np.uint8(q.VALIDITY_MASK)) | q.INVALID, quality).astype(np.uint8)
 

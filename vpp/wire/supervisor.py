@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from vpp.wire.link import Batch, Link, LinkState, Mode, Outcome, Status
 from vpp.wire.logs import LinkLog
 
 NEVER: Final = 255  # no command was given to this point
+
+
+class Chance(Protocol):
+    """Where chance comes from: a seeded ``numpy`` generator of the caller."""
+
+    def random(self) -> float:
+        """A number in 0…1."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ class Supervisor:
 
     link: Link
     clock: WallClock
-    random: np.random.Generator
+    random: Chance
     policy: Policy = field(default_factory=Policy)
     image: Image = field(init=False)
     statistics: Statistics = field(default_factory=Statistics)
@@ -293,4 +301,4 @@ class Supervisor:
 
     def _wait_s(self, tries: int) -> float:
         wait = min(self.policy.back_off_s * 2.0 ** min(tries, 30), self.policy.back_off_max_s)
-        return wait * (1.0 - self.policy.jitter * float(self.random.random()))
+        return wait * (1.0 - self.policy.jitter * self.random.random())
