@@ -143,9 +143,16 @@ class Emulator:
         return seen
 
     async def run(self, pace: Pace, time_ns: IntArray, dt_ns: int) -> None:
-        """Step at absolute deadlines, once for each time; deadlines that were missed are made up for at once."""
+        """Step at absolute deadlines, once for each time; deadlines that were missed are made up for at once.
+
+        Where nothing was simulated before, the first `step` should come before `start`: it may compile for a minute.
+        """
         begin = pace()
         self.running = True
+        if self.steps:
+            time_ns = time_ns[time_ns > self.clock.shown_ns]
+            self.clock.show(self.clock.shown_ns, pace)
+            begin += dt_ns
         for k, now_ns in enumerate(time_ns.tolist()):
             await pace.until(begin + k * dt_ns)
             if not self.running:

@@ -32,6 +32,7 @@ A digital twin of a virtual power plant: a fleet, its grid and its controllers, 
 [bold]Planners[/]     [cyan]vpp run … --set fleet.roof.scale=2[/]   what if? [cyan]vpp diff A B[/] shows it
 [bold]Operators[/]    [cyan]vpp dash runs/…[/]                      a run in the browser, also live
 [bold]HIL testers[/]  [cyan]vpp run … --wiring far[/]               the fleet in another process
+             [cyan]vpp hil emulate hil-inverter[/]         devices on real protocols; [cyan]vpp hil run hil-mixed[/] talks to them
 """
 EPILOG: Final = """
 [bold]Exit codes[/]
@@ -43,7 +44,7 @@ EPILOG: Final = """
 [cyan]130[/]  ended by Ctrl-C or SIGTERM; what was recorded can be read
 """
 
-SIMULATE, LOOK, WRITE, NETWORKS = "Simulate", "Look at runs", "Write scenarios", "Networks"
+SIMULATE, LOOK, WRITE, NETWORKS, DEVICES = "Simulate", "Look at runs", "Write scenarios", "Networks", "Devices"
 COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "run": ("scenarios.cli:run", SIMULATE),
     "check": ("scenarios.cli:check", SIMULATE),
@@ -51,8 +52,10 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "report": ("scenarios.cli:report", LOOK),
     "dash": ("dashboards.cli:dash", LOOK),
     "diff": ("vpp.historian.cli:diff", LOOK),
+    "verify": ("vpp.historian.verify:verify", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
     "grid": ("vpp.grid.cli:app", NETWORKS),
+    "hil": ("scenarios.hil_cli:app", DEVICES),
 }
 EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 
