@@ -23,11 +23,10 @@ import pytest
 
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
-from vpp.testing.link_bench import EAGER, PATIENCE_S, SOURCE_NS, Even, LinkBench, until
+from vpp.testing.link_bench import PATIENCE_S, SOURCE_NS, LinkBench, until
 from vpp.testing.wires import Relay
 from vpp.wire.clock import wall_ns
 from vpp.wire.link import Batch, Command, LinkState, Mode, Status
-from vpp.wire.supervisor import Supervisor
 
 
 class LinkSuite(LinkBench):
@@ -241,18 +240,15 @@ class LinkSuite(LinkBench):
             table, values = self.table(), self.values(self.table())
             async with self.serving(table) as served:
                 port = served.address[1]
-                keeper = Supervisor(self.link(table, served.address), wall_ns, Even(), EAGER)
-                task = asyncio.create_task(keeper.run())
-                await until(lambda: bool(np.all(keeper.now().value[table.readable] == values[table.readable])), "first picture")
-                await served.stop()
-                await until(lambda: keeper.link.state != LinkState.UP, "the loss is seen")
-                await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "comm-lost")
-                async with self.serving(table, port):
-                    await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
-                    assert keeper.statistics.connects >= 2
-                    assert keeper.statistics.breaks >= 1
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+                async with self.kept(table, served.address) as keeper:
+                    await until(lambda: bool(np.all(keeper.now().value[table.readable] == values[table.readable])), "a picture")
+                    await served.stop()
+                    await until(lambda: keeper.link.state != LinkState.UP, "the loss is seen")
+                    await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "comm-lost")
+                    async with self.serving(table, port):
+                        await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
+                        assert keeper.statistics.connects >= 2
+                        assert keeper.statistics.breaks >= 1
                 assert keeper.link.state == LinkState.DOWN
 
         self.run(test)
@@ -263,18 +259,12 @@ class LinkSuite(LinkBench):
         async def test() -> None:
             table = self.table()
             async with self.serving(table) as served:
-                relay = Relay(served.address)
-                await relay.start()
-                keeper = Supervisor(self.link(table, relay.address), wall_ns, Even(), EAGER)
-                task = asyncio.create_task(keeper.run())
-                await until(lambda: not keeper.now().quality[table.readable].any(), "first picture")
-                relay.mute = True
-                await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "the mute peer is found")
-                relay.mute = False
-                await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                await relay.stop()
+                async with Relay(served.address) as relay, self.kept(table, relay.address) as keeper:
+                    await until(lambda: not keeper.now().quality[table.readable].any(), "first picture")
+                    relay.mute = True
+                    await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "the mute peer is found")
+                    relay.mute = False
+                    await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
 
         self.run(test)
 
@@ -286,14 +276,9 @@ class LinkSuite(LinkBench):
         async def test() -> None:
             table = self.table()
             async with self.serving(table) as served:
-                relay = Relay(served.address)
-                await relay.start()
-                link = self.link(table, relay.address)
-                await link.connect(PATIENCE_S)
-                relay.mute = True
-                outcome = await link.write(table.writable[:1], np.array([0.5]), timeout_s=0.3)
-                assert outcome.status.tolist() == [Status.TIMEOUT]
-                await link.close()
-                await relay.stop()
+                async with Relay(served.address) as relay, self.connected(table, relay.address) as link:
+                    relay.mute = True
+                    outcome = await link.write(table.writable[:1], np.array([0.5]), timeout_s=0.3)
+                    assert outcome.status.tolist() == [Status.TIMEOUT]
 
         self.run(test)

@@ -10,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from vpp.kernel.signals import FloatArray, IntArray
+from vpp.wire.clock import wall_ns
 from vpp.wire.link import ACCEPT, Answer, Batch, Command, Link, Served, Status
 from vpp.wire.points import PointTable
-from vpp.wire.supervisor import Policy
+from vpp.wire.supervisor import Policy, Supervisor
 
 PATIENCE_S = 20.0  # for a loaded machine; nothing is measured by it
 SOURCE_NS = 1_700_000_000_123_000_000
@@ -108,13 +109,29 @@ class LinkBench:
     ) -> AsyncIterator[tuple[Served, Link]]:
         """A started server and a connected client."""
         table = table or self.table()
-        async with self.serving(table, seen=seen) as served:
-            link = self.link(mine or table, served.address)
-            await link.connect(PATIENCE_S)
-            try:
-                yield served, link
-            finally:
-                await link.close()
+        async with self.serving(table, seen=seen) as served, self.connected(mine or table, served.address) as link:
+            yield served, link
+
+    @asynccontextmanager
+    async def connected(self, table: PointTable, address: tuple[str, int]) -> AsyncIterator[Link]:
+        """A connected client, closed in the end."""
+        link = self.link(table, address)
+        await link.connect(PATIENCE_S)
+        try:
+            yield link
+        finally:
+            await link.close()
+
+    @asynccontextmanager
+    async def kept(self, table: PointTable, address: tuple[str, int]) -> AsyncIterator[Supervisor]:
+        """A client that a supervisor keeps, until the end."""
+        keeper = Supervisor(self.link(table, address), wall_ns, Even(), EAGER)
+        task = asyncio.create_task(keeper.run())
+        try:
+            yield keeper
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def settled(self, link: Link, points: IntArray, expected: FloatArray) -> Batch:
         """Read until the values are there (a server may publish on a beat of its own)."""

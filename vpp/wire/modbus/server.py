@@ -19,6 +19,9 @@ from vpp.wire.modbus.pdu import Code, Unit, exception, execute
 HEADER: Final = struct.Struct(">HHHB")
 MAX_LENGTH: Final = 254  # unit and PDU
 
+HANDSHAKE_S: Final = 10.0
+_SETTLE: Final = 5  # turns of the event loop
+
 # What really leaves for an answer: pieces, each after a delay in seconds. For faults on the wire.
 Meddler = Callable[[bytes], Sequence[tuple[float, bytes]]]
 
@@ -49,13 +52,14 @@ class ModbusServer:
     refused: int = 0
     address: tuple[str, int] = ("", 0)
     open: set[_Connection] = field(default_factory=set)
+    greeting: set[_Greeter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen. Raises `LinkError` where the address cannot be had."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: _Connection(self), *self.bind, ssl=self.tls)
+            self._server = await loop.create_server(lambda: _Greeter(self) if self.tls else _Connection(self), *self.bind)
         except OSError as error:
             raise LinkError(f"{self.bind[0]}:{self.bind[1]}", str(error)) from error
         self.address = self._server.sockets[0].getsockname()[:2]
@@ -65,9 +69,14 @@ class ModbusServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for _ in range(_SETTLE):  # what was accepted just before becomes a connection only now
+            await asyncio.sleep(0)
+        for greeter in list(self.greeting):
+            greeter.abort()
         for connection in list(self.open):
             connection.abort()
-        await asyncio.sleep(0)  # the transports tell that they are closed
+        for _ in range(_SETTLE):  # the transports tell that they are closed, one beneath another under TLS
+            await asyncio.sleep(0)
 
     def answer(self, unit: int, pdu: bytes, peer: str) -> bytes:
         """The answer to a request: exception 11 where nobody stands behind the unit identifier."""
@@ -76,6 +85,41 @@ class ModbusServer:
         if device is None and unit in (0, 255) and self.default_unit is not None:
             device = self.units.get(self.default_unit)
         return exception(pdu, Code.GATEWAY_TARGET) if device is None else execute(device, pdu, peer)
+
+
+class _Greeter(asyncio.Protocol):
+    """A client whose TLS handshake is not done; the server must know of it, to end it."""
+
+    def __init__(self, server: ModbusServer) -> None:
+        self.server = server
+        self.transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()  # what comes is for the TLS layer
+        self.transport = transport
+        self.server.greeting.add(self)
+        self.task = asyncio.create_task(self._shake_hands(transport))
+        self.task.add_done_callback(lambda _: self.server.greeting.discard(self))
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        assert self.server.tls is not None
+        connection = _Connection(self.server)
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport, connection, self.server.tls, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
+            )
+        except (OSError, TimeoutError):  # a wrong certificate, no TLS, or nothing at all
+            self.server.refused += 1
+            transport.abort()
+            return
+        if secured is not None:
+            connection.connection_made(secured)
 
 
 class _Connection(asyncio.Protocol):
@@ -101,6 +145,7 @@ class _Connection(asyncio.Protocol):
         self.server.open.add(self)
         self.heard = asyncio.get_running_loop().time()
         self._watch()
+        self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.open.discard(self)
@@ -123,6 +168,11 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard = asyncio.get_running_loop().time()
         self.buffer += data
+        if self.transport is not None:  # under TLS the first request may be there before the handshake is told
+            self._work()
+
+    def _work(self) -> None:
+        """Answer every request that is complete."""
         answers: list[bytes] = []
         framed = True
         while len(self.buffer) >= HEADER.size:

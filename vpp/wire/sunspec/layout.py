@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from vpp.kernel.errors import PointError
@@ -118,7 +119,12 @@ def lay_out(models: Sequence[tuple[int, Mapping[str, int]]], base: int = BASE) -
 
 def model_registers(model: int, name: str, at: int, counts: Mapping[str, int]) -> list[Register]:
     """The registers of one model whose ID stands at ``at``. Raises `PointError` for an unknown model."""
-    return list(_registers(definition(model), name, at, counts, {}))
+    return list(_laid_out(model, name, at, tuple(sorted(counts.items()))))
+
+
+@lru_cache(maxsize=1000)  # the devices of a fleet are mostly alike
+def _laid_out(model: int, name: str, at: int, counts: tuple[tuple[str, int], ...]) -> tuple[Register, ...]:
+    return tuple(_registers(definition(model), name, at, dict(counts), {}))
 
 
 def model_name(model: int, before: Sequence[ModelSpan]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from vpp.wire.modbus.client import ModbusLink
 from vpp.wire.sunspec.client import DerClient
 from vpp.wire.sunspec.discover import Discovered
 from vpp.wire.sunspec.mapping import points, w_max_mw
+
+GAP: Final = 60  # registers read along: a request costs more than they do
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class SunSpecLink(ModbusLink):
     ) -> None:
         """Take a device as it was found; the channel is this link's to open and close."""
         table = points(found, resource)
-        super().__init__(table, channel, clock=clock, name=name or resource, timeout_s=timeout_s)
+        super().__init__(table, channel, clock=clock, name=name or resource, gap=GAP, timeout_s=timeout_s)
         self.der = DerClient(channel, found, timeout_s)
         self.resource = resource
         self._functions = _functions(found)
