@@ -73,7 +73,9 @@ def wish(text: str, kinds: dict[str, str]) -> Wish:
     if made.protocol != where.protocol:
         raise LinkError(str(where), f"the device map {made.name} is for {made.protocol}")
     if made.kind and kinds[resource] not in made.kind:
-        raise LinkError(str(where), f"the device map {made.name} is for {', '.join(made.kind)}, {resource} is a {kinds[resource]}")
+        raise LinkError(
+            str(where), f"the device map {made.name} is for {', '.join(made.kind)}, {resource} is a {kinds[resource]}"
+        )
     return Wish(resource, where, made, where.options.get("emulated", "no") in ("yes", "true", "1"))
 
 

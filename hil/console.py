@@ -33,7 +33,9 @@ def scan(
     found = asyncio.run(look(Where.of(address), wanted, timeout_s))
     console = Console()
     for unit in found:
-        console.print(Text.assemble((f"unit {unit.unit}", "bold cyan"), f"  {unit.protocol}  {' · '.join(filter(None, unit.texts))}"))
+        console.print(
+            Text.assemble((f"unit {unit.unit}", "bold cyan"), f"  {unit.protocol}  {' · '.join(filter(None, unit.texts))}")
+        )
         if unit.models:
             console.print(f"  models {', '.join(map(str, unit.models))}", soft_wrap=True)
         for what, value, of in unit.plate:
@@ -184,7 +186,9 @@ def latency(
 
     took, points = asyncio.run(go())
     console = Console()
-    console.print(f"{took.n} readings of {points} points; mean {1e3 * took.total_s / took.n:.3g} ms, worst {1e3 * took.worst_s:.3g} ms")
+    console.print(
+        f"{took.n} readings of {points} points; mean {1e3 * took.total_s / took.n:.3g} ms, worst {1e3 * took.worst_s:.3g} ms"
+    )
     console.print("  ".join(f"p{round(100 * q)} ≤ {1e3 * took.quantile(q):.3g} ms" for q in (0.5, 0.9, 0.99)))
     most = max(n for _, n in took.rows())
     for edge, n in took.rows():

@@ -147,7 +147,11 @@ def _wrong_row(row: Any, protocol: Any, file: str, line: int) -> list[Finding]:
     for key, value in row.items():
         if key in KEYS and not (key == "base" and protocol == "sunspec" and isinstance(value, str)):
             kind = _NUMBERS[str(KEYS[key].type)]
-            fits = isinstance(value, bool) if kind is bool else isinstance(value, (int, float) if kind is float else (kind, int, float))
+            fits = (
+                isinstance(value, bool)
+                if kind is bool
+                else isinstance(value, (int, float) if kind is float else (kind, int, float))
+            )
             if not fits:
                 out.append(Finding(f"must be a {kind.__name__}", file, line, key, str(value)))
     return out

@@ -25,9 +25,9 @@ from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 
 _T: Final = {s.name: s.row for s in Telemetry.signals}
-_POWERS: Final = [_T[name] for name in ("p_mw", "q_mvar", "p_avail_min_mw", "p_avail_max_mw", "e_need_mwh")]
-_GRID: Final = [_T["vm_pu"], _T["f_hz"]]
-_S_POWERS: Final = [Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row]
+_POWERS: Final = np.array([_T[name] for name in ("p_mw", "q_mvar", "p_avail_min_mw", "p_avail_max_mw", "e_need_mwh")])
+_GRID: Final = np.array([_T["vm_pu"], _T["f_hz"]])
+_S_POWERS: Final = np.array([Setpoints.p_mw.row, Setpoints.p_limit_mw.row, Setpoints.q_mvar.row])
 
 
 class Rest(Protocol):

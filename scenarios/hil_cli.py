@@ -52,9 +52,7 @@ def emulate(
     if family not in ("modern", "legacy", "both"):
         raise typer.BadParameter("must be modern, legacy or both", param_hint="--family")
     system = build(load(scenario, overrides or ()))
-    site = make(
-        system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain
-    )
+    site = make(system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain)
     out = Console()
 
     async def go() -> None:
@@ -134,14 +132,16 @@ def _tell(console_: Console, live: Live) -> None:
                 soft_wrap=True,
             )
     if live.timing is not None:
-        t = live.timing
-        console_.print(f"{t.ticks} ticks, {t.missed} missed in {t.slips} slips")
-        for name, histogram in (("late", t.late), ("took", t.took)):
+        clock = live.timing
+        console_.print(f"{clock.ticks} ticks, {clock.missed} missed in {clock.slips} slips")
+        for name, histogram in (("late", clock.late), ("took", clock.took)):
             console_.print(f"  {name}: {_quantiles(histogram)}")
 
 
 def _quantiles(h: Histogram) -> str:
-    return ", ".join(f"p{round(100 * q)} ≤ {1e3 * h.quantile(q):.3g} ms" for q in (0.5, 0.99)) + f", worst {1e3 * h.worst_s:.3g} ms"
+    return (
+        ", ".join(f"p{round(100 * q)} ≤ {1e3 * h.quantile(q):.3g} ms" for q in (0.5, 0.99)) + f", worst {1e3 * h.worst_s:.3g} ms"
+    )
 
 
 def parity(

@@ -63,7 +63,9 @@ def compare(run_a: Path, run_b: Path) -> Verdict:
         for digest, row in zip(digests, (one, other)):
             for name in sorted(row):
                 digest.update(row[name].tobytes())
-        different = next((name for name in ("time_ns", "asked", "cause_p", "cause_q") if _bytes(one, name) != _bytes(other, name)), "")
+        different = next(
+            (name for name in ("time_ns", "asked", "cause_p", "cause_q") if _bytes(one, name) != _bytes(other, name)), ""
+        )
         if different:
             return _parted(k, one, other, different, ids)
     sha = digests[0].hexdigest(), digests[1].hexdigest()
@@ -74,11 +76,11 @@ def compare(run_a: Path, run_b: Path) -> Verdict:
     return Verdict(a.rows, len(ids), sha)
 
 
-def _bytes(row: dict[str, np.ndarray], name: str) -> bytes:  # type: ignore[type-arg]
+def _bytes(row: dict[str, np.ndarray], name: str) -> bytes:
     return bytes(row[name].tobytes())
 
 
-def _parted(k: int, one: dict[str, np.ndarray], other: dict[str, np.ndarray], name: str, ids: tuple[str, ...]) -> Verdict:  # type: ignore[type-arg]
+def _parted(k: int, one: dict[str, np.ndarray], other: dict[str, np.ndarray], name: str, ids: tuple[str, ...]) -> Verdict:
     time_ns, n = int(one["time_ns"]), len(ids)
     if name == "time_ns":
         times = f"{iso(time_ns)} in A, {iso(int(other['time_ns']))} in B"
