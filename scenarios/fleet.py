@@ -34,12 +34,16 @@ _Q_PU = np.array([[0.0, 0.0, 0.11, 0.44, 0.44], [0.44, 0.44, 0.44, 0.44, 0.44]])
 
 
 def without_functions(spec: FleetSpec, resources: Sequence[str]) -> FleetSpec:
-    """The fleet in which the inverters of some resources have no function of their own: the devices outside have theirs."""
+    """The fleet in which some resources have no inverter of ours: the devices outside have their own.
+
+    What they measure enters the network as it is, beyond a nameplate, too.
+    """
     if not resources:
         return spec
-    settings = Settings(spec.settings.block.copy())
-    settings.block[:, [spec.fleet.id.index(name) for name in resources]] = 0.0
-    return replace(spec, settings=settings)
+    at = [spec.fleet.id.index(name) for name in resources]
+    settings, s_rated_mva = Settings(spec.settings.block.copy()), spec.s_rated_mva.copy()
+    settings.block[:, at], s_rated_mva[at] = 0.0, 0.0
+    return replace(spec, settings=settings, s_rated_mva=s_rated_mva)
 
 
 def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> FleetSpec:

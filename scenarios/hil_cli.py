@@ -127,7 +127,7 @@ def _tell(console_: Console, live: Live) -> None:
         for s in live.plant.stations:
             n, t = s.keeper.statistics, s.tally
             console_.print(
-                f"{s.name}: {n.samples} samples, {n.missing} missing, {n.breaks} breaks; {t.accepted} of {t.sent} values accepted, "
+                f"{s.name}: {n.samples} samples, {n.missing} missing, {n.breaks} breaks; {t.accepted} of {t.sent} values taken, "
                 f"{t.withheld} withheld, {t.unlike} read back otherwise",
                 soft_wrap=True,
             )
@@ -168,6 +168,7 @@ def parity(
 
 
 for _name in ("scan", "read", "write", "watch", "latency"):
-    app.command(_name)(getattr(console, _name))
+    # A negative value is no option.
+    app.command(_name, context_settings={"ignore_unknown_options": _name == "write"})(getattr(console, _name))
 for _command in (emulate, run, parity):
     app.command(_command.__name__)(_command)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from hil.assemble import field_plant
 from hil.connect import Wish, connect, wish
 from hil.devicemap import load_map
 from hil.emulator import Clock, Emulator
-from hil.assemble import field_plant
 from hil.faults import Fault, Meddling, reboot
 from hil.links import Where
 from hil.outlets import SunSpecOutlet
@@ -68,7 +68,9 @@ async def bench(emulated: bool = True, arming: Arming | None = None, family: str
     for name, outlet in zip(KINDS, both):
         host, port = outlet.servers[0].address
         flag = "yes" if emulated else "no"
-        map_ = "legacy-inverter" if family == "legacy" and name == "pv" else f"sunspec-{'inverter' if name == 'pv' else 'battery'}"
+        map_ = (
+            "legacy-inverter" if family == "legacy" and name == "pv" else f"sunspec-{'inverter' if name == 'pv' else 'battery'}"
+        )
         wishes.append(wish(f"{name}=sunspec://{host}:{port}/1?map={map_}&emulated={flag}", KINDS))
     if family == "legacy":
         wishes = wishes[:1]

@@ -37,7 +37,7 @@ def test_the_logs_are_the_same_bytes(runs: dict[str, Path], capsys: pytest.Captu
 
 
 def test_one_step_of_one_scale_is_found(runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The negative control: the quantiser of float32 in the place of the integers' parts from what the wire gave."""
+    """The negative control of the wire: float32 rounds otherwise than the integers do."""
     other = in_process(load("every-controller-bites", MINUTES), WIRES["modbus"](), out=tmp_path)
     found = compare(other.path, runs["wire"])
     assert not found.equal
@@ -57,7 +57,7 @@ def test_one_changed_limit_is_found(runs: dict[str, Path], tmp_path: Path) -> No
 
 
 def test_a_run_without_a_log_cannot_be_verified(runs: dict[str, Path], tmp_path: Path) -> None:
-    plain = load("every-controller-bites", MINUTES[:2] + ("time.steps=2",) + MINUTES[3:]).run(out=tmp_path, wiring="direct")
+    plain = load("every-controller-bites", (*MINUTES[:2], "time.steps=2", *MINUTES[3:])).run(out=tmp_path, wiring="direct")
     assert vpp("verify", plain.path, runs["wire"]) == 2
 
 
