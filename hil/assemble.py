@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from hil.commands import Commands
 from hil.plant import FieldPlant
@@ -16,7 +14,7 @@ from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.seen import Event
 from vpp.wire.clock import WallClock, wall_ns
 from vpp.wire.link import Link
-from vpp.wire.supervisor import Policy, Supervisor
+from vpp.wire.supervisor import Chance, Policy, Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,9 @@ def field_plant(
     wired: Sequence[Wired],
     layout: PointLayout | None = None,
     *,
+    chance: Callable[[int], Chance],
     patience_s: float = 5.0,
     clock: WallClock = wall_ns,
-    seed: int = 0,
 ) -> FieldPlant:
     """A plant of these links.
 
@@ -53,9 +51,9 @@ def field_plant(
         fleet: all resources.
         wired: the links.
         layout: the network's meters that may stand in the tables.
+        chance: seeded random numbers for a link's number: the jitter with which a broken link is tried again.
         patience_s: longest time without a tick before everything is taken back.
         clock: of the links.
-        seed: of the jitter with which broken links are tried again.
     """
     dead_man, events = DeadMan(round(patience_s * 1e9)), list[Event]()
     stations = []
@@ -64,7 +62,7 @@ def field_plant(
         ids = tuple(name for name in fleet.id if name in named)
         column = columns_of(fleet.id, ids)
         commands = Commands(one.link.table, ids, one.lease_s, fleet.p_max_mw[column], fleet.p_safe_mw[column])
-        keeper = Supervisor(one.link, clock, np.random.default_rng([seed, number]), one.policy)
+        keeper = Supervisor(one.link, clock, chance(number), one.policy)
         gate = Gate(len(ids), one.emulated, one.arming)
         stations.append(Station(keeper, commands, gate, dead_man, column, events.append))
     return FieldPlant(fleet, tuple(stations), layout or PointLayout(), dead_man, events)

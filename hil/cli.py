@@ -2,11 +2,84 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+if TYPE_CHECKING:
+    from hil.bench.results import ClauseVerdict, Verdict
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Real and emulated devices: test them.")
+
+FAILED = 1
+COLOURS = {"passed": "green", "failed": "bold red", "not run": "dim"}
 
 
 @app.callback()
 def _room() -> None:
-    """Keep every command one of its own."""
+    """Keep ``bench`` a command of its own, even while it is the only one."""
+
+
+@app.command()
+def bench(
+    target: Annotated[
+        str, typer.Option(help="model, or module:function that gives a laboratory (hil.bench.laboratory.Laboratory).")
+    ] = "model",
+    suite: Annotated[list[str] | None, typer.Option(help="A suite; may be given several times. Default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for report.html, junit.xml, raw.zarr and manifest.json.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Run the procedures of IEEE 1547.1 on a device and judge them clause by clause; its settings are restored.
+
+    Exit code 1: a clause failed, or settings could not be restored.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hil.bench.procedures import SUITES, procedures_for
+    from hil.bench.record import write_record
+    from hil.bench.results import Outcome, by_clause
+    from hil.bench.session import Session, run_all
+    from hil.bench.targets import open_target
+
+    unknown = sorted(set(suite or ()) - set(SUITES))
+    if unknown:
+        raise typer.BadParameter(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}", param_hint="--suite")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    with open_target(target) as lab, Session(lab) as session, bar:
+        task = bar.add_task(lab.name, total=None)
+
+        def told(done: int, total: int, verdict: Verdict) -> None:
+            bar.update(task, completed=done, total=total, description=verdict.suite)
+
+        run_all(session, procedures_for(lab.eut, tuple(suite or ())), told)
+    clauses = by_clause(session.verdicts)
+    _table(clauses)
+    for trouble in session.troubles:
+        console.print(f"[bold red]not restored[/] {trouble}", soft_wrap=True)
+    if out is not None:
+        console.print(f"report: {write_record(session, out)}", soft_wrap=True)
+    if session.troubles or any(c.outcome is Outcome.FAILED for c in clauses):
+        raise typer.Exit(FAILED)
+
+
+def _table(clauses: list[ClauseVerdict]) -> None:
+    """Print the clauses."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("clause", "verdict", "passed", "failed", "not run"):
+        table.add_column(name, justify="left" if name in ("clause", "verdict") else "right")
+    for c in clauses:
+        verdict = Text(c.spoken, COLOURS[str(c.outcome)])
+        table.add_row(c.clause, verdict, str(c.passed), str(c.failed), str(c.not_run))
+    console = Console()
+    console.print(table)
+    for c in clauses:
+        if c.reason:
+            console.print(Text.assemble((f"{c.clause}: ", COLOURS[str(c.outcome)]), c.reason), soft_wrap=True)

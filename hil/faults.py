@@ -21,6 +21,7 @@ import numpy as np
 from hil.pace import Pace
 from vpp.kernel.errors import Finding
 from vpp.wire.modbus.server import HEADER, ModbusServer
+from vpp.wire.supervisor import Chance
 
 KINDS: Final = ("drop", "delay", "duplicate", "reorder", "endian", "exception", "freeze", "reboot")
 DEVICE_FAILURE: Final = 4
@@ -72,7 +73,7 @@ class Meddling:
 
     faults: Sequence[Fault]
     pace: Pace
-    random: np.random.Generator
+    random: Chance
     hit: dict[str, int] = field(default_factory=dict)
     _begin_ns: int = field(init=False)
     _held: list[bytes] = field(default_factory=list)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,30 +12,30 @@ import numpy as np
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
 from controllers.resource.shared_inverter import SharedInverterGuard
+from scenarios.about import about, axes
 from scenarios.decisions import DecisionLog, keep_all
 from scenarios.desk import Desk, Planning
-from scenarios.disturb import disturbances, fault_table, noticed, sensors_of, tell
+from scenarios.disturb import disturbances, noticed, sensors_of, tell
 from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
+from scenarios.metering import estimating, grid_meters
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
 from scenarios.site import site_of
 from scenarios.weather import weather_of
 from twin.coupling import Coupling
-from twin.devices.entry import PHASES
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
 from twin.series import Surroundings
-from vpp import __version__
 from vpp.grid import Profiles
-from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
-from vpp.historian.run import Axis, RunWriter
+from vpp.historian.run import RunWriter
 from vpp.kernel.errors import RunError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
@@ -52,7 +50,6 @@ Wiring = Literal["mosaik", "direct", "far"]
 Progress = Callable[[int, int], None]
 PLANNED_INVERTERS = 60
 Drive = Callable[["System", Recorder], "Shares"]  # runs all steps of a system
-_VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
 
 
 @dataclass(slots=True)
@@ -122,7 +119,8 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     sensors = sensors_of(scenario, plan, spec.fleet, rating, points, spec.disturbed)
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
-    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec))
+    meters = grid_meters(scenario, network, spec.fleet, rating)
+    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters)
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
     group, s_mva = shared_inverters(plan)
@@ -139,7 +137,9 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
     check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))
-    return System(scenario, network, plan, plant, chain, _desk(scenario, plan, plant, dt_ns), (engine.name, reason))
+    desk = _desk(scenario, plan, plant, dt_ns)
+    desk.estimating = estimating(scenario, network, spec.fleet, grid.points, year)
+    return System(scenario, network, plan, plant, chain, desk, (engine.name, reason))
 
 
 def surroundings(scenario: Scenario, profiles: Profiles | None, network: Network) -> Surroundings:
@@ -217,7 +217,7 @@ def run(
     keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
-            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.sensors.points.id), steps))
+            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps))
         if drive is not None:
             keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
         recorder.also = keep_all(keepers)
@@ -266,7 +266,7 @@ def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool
     """Make the run directory of a system."""
     series = [one for one, _ in recorder.series]
     return RunWriter(
-        path, {**_about(system), "wiring": wiring}, _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace
+        path, {**about(system), "wiring": wiring}, axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace
     )
 
 
@@ -306,27 +306,6 @@ def _loop(system: System, recorder: Recorder) -> Shares:
     return Shares(0.0, grid_s, control_s, record_s, perf_counter() - begin)
 
 
-def _about(system: System) -> dict[str, Any]:
-    """The manifest as it stands at the start."""
-    scenario = system.scenario
-    return {
-        "name": scenario.name,
-        "purpose": scenario.purpose,
-        "scenario": scenario.model_dump(mode="json"),
-        "scenario_hash": scenario.hash,
-        "seed": scenario.seed,
-        "zone": scenario.time.zone,
-        "step_s": scenario.time.step_s,
-        "versions": {"vpp-core": __version__, "python": platform.python_version(), **{p: version(p) for p in _VERSIONS}},
-        "cpu": _cpu(),
-        "engine": {"name": system.engine[0], "reason": system.engine[1]},
-        "network": {"source": system.network.source, "buses": system.network.n_bus, "notes": list(system.network.notes)},
-        "resources": system.plan.n,
-        **fault_table(system.plant.devices.spec.disturbed, system.plan.id),
-        "owners": list(system.chain.owners),
-    }
-
-
 def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
     """What the manifest says at the end."""
     results: dict[str, Any] = {
@@ -350,51 +329,3 @@ def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
             "total_s": shares.total_s,
         }
     return results
-
-
-def _axes(system: System) -> list[Axis]:
-    """The columns of the record, with what is known of each."""
-    plan, net = system.plan, system.network
-    groups = np.array(plan.group_names)
-    bus_id = tuple(str(b) for b in net.bus_id)
-    branch_id = _unique(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
-    kinds = {
-        "kind": np.array(plan.kind),
-        "bus": np.asarray(plan.bus),
-        "group": groups[plan.group_of],
-        "phase": np.array(PHASES)[plan.phase],
-    }
-    ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
-    return [
-        Axis("resources", "resource", plan.id, {**kinds, **ratings}),
-        Axis(
-            "buses", "bus", bus_id,
-            {"name": np.array(net.bus_name), "vn_kv": net.bus_vn_kv, "x": net.bus_xy[:, 0], "y": net.bus_xy[:, 1]},
-        ),
-        Axis(
-            "branches", "branch", branch_id,
-            {
-                "kind": np.array(BRANCH_KINDS)[net.branch_kind], "name": np.array(net.branch_name),
-                "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus, "closed": net.branch_closed.astype(np.uint8),
-            },
-        ),
-    ]  # fmt: skip
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, with a number behind each repetition (a three-winding transformer is three branches)."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return tuple(out)
-
-
-def _cpu() -> str:
-    """The processor's name, where the system says it."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from vpp.kernel.errors import SolveError
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.flex import Flex
+from vpp.kernel.grid_points import GridPoints
+from vpp.kernel.grid_state import GridState
 from vpp.kernel.orders import Order
-from vpp.kernel.ports import Frame, Planner
+from vpp.kernel.ports import Estimator, Frame, Planner
 from vpp.kernel.schedule import Forecast, Schedule
 from vpp.kernel.seen import Event, News, Seen
 from vpp.kernel.signals import IntArray
@@ -46,6 +50,21 @@ class Planning:
 
 
 @dataclass(slots=True)
+class Estimating:
+    """When the network's state is estimated, and by whom.
+
+    Attributes:
+        estimator: computes a state from a frame.
+        every_ns: time from one estimate to the next.
+        budget_ns: an estimate is in force this long after its frame, a tick at least.
+    """
+
+    estimator: Estimator
+    every_ns: int
+    budget_ns: int
+
+
+@dataclass(slots=True)
 class Desk:
     """The inbox of a simulated site.
 
@@ -55,6 +74,7 @@ class Desk:
         planning: who plans, None for nobody.
         dt_ns: time between ticks; an order is shown as soon as a decision could act on it.
         executor: computes plans; by default one thread of its own.
+        estimating: who estimates the network's state, None for nobody.
         wait: the tick waits for a plan that is due. A loop on the wall clock cannot: there it is a ``late`` event, and
             the plan enters at the first tick that finds it done.
     """
@@ -65,11 +85,16 @@ class Desk:
     dt_ns: int
     executor: Executor | None = None
     wait: bool = True
+    estimating: Estimating | None = None
     _late: bool = False
     _news: News = field(default_factory=News)
     _pending: Future[Schedule] | None = None
     _due_ns: int = 0
     _next_plan: int = 0
+    _estimator: Executor | None = None
+    _estimate: Future[GridState] | None = None
+    _estimate_due_ns: int = 0
+    _next_estimate_ns: int = 0
     _changes_ns: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +125,10 @@ class Desk:
                     now_ns, "planner", "late", f"the plan due at {iso(self._due_ns)} is not ready; the last one holds on"
                 )
                 news = replace(news, events=(event,))
+        if self._estimate is not None and now_ns >= self._estimate_due_ns and (self.wait or self._estimate.done()):
+            state, self._estimate = self._estimate.result(), None
+            events = _estimated(now_ns, self._news.grid_state, state)
+            news = replace(news, grid_state=state, events=(*news.events, *events))
         self._news = news
         return news
 
@@ -118,7 +147,8 @@ class Desk:
         return replace(news, schedule=schedule, events=(event, *more))
 
     def note(self, now_ns: int, seen: Seen) -> None:
-        """Freeze a frame and begin a plan if it is time."""
+        """Freeze frames and begin an estimate and a plan if it is time."""
+        self._note_estimate(now_ns, seen)
         p = self.planning
         if p is None or self._next_plan >= len(p.at_ns) or now_ns < p.at_ns[self._next_plan] or self._pending is not None:
             return
@@ -133,7 +163,35 @@ class Desk:
             raise RuntimeError("planning needs an executor")
         self._pending = self.executor.submit(p.planner.plan, frame)
 
+    def _note_estimate(self, now_ns: int, seen: Seen) -> None:
+        """Begin an estimate if it is time and the last one is in."""
+        e = self.estimating
+        if e is None or now_ns < self._next_estimate_ns or self._estimate is not None:
+            return
+        self._next_estimate_ns = now_ns + e.every_ns
+        self._estimate_due_ns = max(now_ns + e.budget_ns, now_ns + self.dt_ns)
+        none = np.zeros(0)
+        nothing = Forecast(self._estimate_due_ns, self.dt_ns, np.zeros((0, self.fleet.n)), none, none, none)
+        points = seen.points
+        copy = GridPoints(points.layout, points.value.copy(), points.quality.copy(), points.time_ns.copy())
+        frame = Frame(now_ns, self._estimate_due_ns, self.fleet, seen.telemetry.copy(), nothing, {}, {}, points=copy)
+        if self._estimator is None:
+            self._estimator = ThreadPoolExecutor(1, "estimator")
+        self._estimate = self._estimator.submit(e.estimator.estimate, frame)
+
     def close(self) -> None:
-        """Let go of the executor; a plan still being computed is no longer wanted."""
+        """Let go of the executors; what is still being computed is no longer wanted."""
+        if self._estimator is not None:
+            self._estimator.shutdown(wait=True, cancel_futures=True)
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _estimated(now_ns: int, before: GridState | None, state: GridState) -> list[Event]:
+    """What an estimate has to say that the one before did not."""
+    told = [("suspect", "the estimate takes it for a gross error", state.suspects, before.suspects if before else ())]
+    told += [("doubted", "the measurements speak against its state", state.doubted, before.doubted if before else ())]
+    out = [Event(now_ns, "estimator", kind, text, who) for kind, text, names, old in told for who in names if who not in old]
+    if state.wanted and (before is None or state.wanted != before.wanted):
+        out.append(Event(now_ns, "estimator", "unobservable", state.wanted[0], value=float(len(state.wanted))))
+    return out

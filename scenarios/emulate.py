@@ -84,7 +84,7 @@ def emulate(
             outlets.append(outlet)
             where += [(name, outlet, server, unit) for name, server, unit in placed]
     if plain_port is not None:
-        layout: PointLayout = system.plant.grid.sensors.points
+        layout: PointLayout = system.plant.grid.points
         rest = _without(spec, at)
         table = plain_table(spec.fleet, layout, only=rest)
         outlets.append(TableOutlet(modbus_served(table, host, plain_port), spec.fleet, layout.id, clock))

@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from hil.assemble import Wired, field_plant
 from hil.emulator import Clock, Emulator
 from hil.links import modbus_link, modbus_served
@@ -54,7 +56,7 @@ class Wire:
 def modbus_wire(wire: str = "float32") -> Wire:
     """Modbus TCP on loopback with the plain table; ``wire`` as in `hil.plain.plain_table`."""
     return Wire(
-        lambda system: plain_table(system.plant.fleet, system.plant.grid.sensors.points, wire),
+        lambda system: plain_table(system.plant.fleet, system.plant.grid.points, wire),
         lambda table: modbus_served(table, "127.0.0.1", 0),
         lambda table, address: modbus_link(table, *address, name="parity", in_flight=16),
     )
@@ -119,12 +121,12 @@ def over_wire(scenario: Scenario, wire: Wire, name: str = "modbus", **options: A
 
 
 async def _over_wire(system: System, recorder: Recorder, wire: Wire) -> Shares:
-    table, layout = wire.table(system), system.plant.grid.sensors.points
+    table, layout = wire.table(system), system.plant.grid.points
     plant, served, clock = Watched(system.plant), wire.served(table), Clock()
     emulator = Emulator(plant, [TableOutlet(served, plant.fleet, layout.id, clock)], clock)
     await emulator.start()
     link = wire.link(table, served.address)
-    station = field_plant(plant.fleet, [Wired(link, emulated=True)], layout, patience_s=PATIENCE_S)
+    station = field_plant(plant.fleet, [Wired(link, emulated=True)], layout, chance=np.random.default_rng, patience_s=PATIENCE_S)
     begin, last = perf_counter(), Asked.nothing(plant.fleet.n)
     try:
         await link.connect()

@@ -157,7 +157,9 @@ async def _drive(
     scale_of = {_id(system.scenario, system.plan, one.resource): one.scale for one in system.scenario.outside}
     at = np.array([fleet.id.index(one.resource) for one in wishes], np.int64)
     scale = np.array([scale_of.get(one.resource, 1.0) for one in wishes])
-    plant = field_plant(_own_size(fleet, at, scale), live.connected.wired, patience_s=PATIENCE_TICKS * dt_s)
+    plant = field_plant(
+        _own_size(fleet, at, scale), live.connected.wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s
+    )
     live.plant = plant
     mixed = MixedPlant(rest, plant, Standing(at, np.zeros(len(at), np.bool_), scale, 10 * dt_s))
     system.desk.wait = False

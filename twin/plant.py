@@ -17,10 +17,12 @@ from twin.devices.hybrid import SharedInverters
 from twin.devices.model import Delivered, Offer
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile, Outcome, Swing
+from twin.grid_meters import GridMeters, joined
 from twin.sensors import Sensors
 from twin.terminals import bus_voltages
 from vpp.grid.flows import branch_flows_into
 from vpp.kernel.fleet import Fleet
+from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.seen import Event, Observation
 from vpp.kernel.setpoints import Asked, Setpoints
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
@@ -66,12 +68,15 @@ class GridModel:
         sensors: the meters.
         frequency: frequency of every island that has no swing model.
         swing: the islands; None: there is one, and its frequency is given.
+        meters: the meters that stand in the network, None for none; their points come after those of ``sensors``.
     """
 
     coupling: Coupling
     sensors: Sensors
     frequency: FrequencyProfile
     swing: Swing | None = None
+    meters: GridMeters | None = None
+    points: PointLayout = field(init=False)
     _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
     _scratch: FloatArray = field(init=False)
@@ -89,6 +94,9 @@ class GridModel:
         node = self.coupling.spec.fleet.terminal.node
         beside = np.flatnonzero(np.isin(node, network.slack_node))
         self._beside = beside, np.searchsorted(network.slack_node, node[beside])
+        self.points = self.sensors.points
+        if self.meters is not None:
+            self.points = self.points.followed_by(self.meters.layout)
         self._public = np.ones(len(network.slack_node), np.bool_)
         if self.swing is not None:
             formed = np.array([island.forming is not None for island in self.swing.islands])
@@ -132,6 +140,8 @@ class GridModel:
             outcome = swing.end(now_ns, solved.delivered.block, taken, offered)
             seen_hz = np.where(swing.island_of >= 0, outcome.island[swing.island_of, 0], f_hz)
         telemetry, points = self.sensors.observe(now_ns, offer.block, solved.delivered.block, seen_hz, exchange)
+        if self.meters is not None:
+            points = joined(points, self.meters.read(now_ns, (v_re + 1j * v_im)[coupling.order]), self.points)
         vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
         result = GridResult(
             solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
@@ -152,7 +162,8 @@ class GridModel:
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         swing = {} if self.swing is None else {"swing": self.swing.state()}
-        return {"coupling": self.coupling.state(), "sensors": self.sensors.state(), **swing}
+        meters = {} if self.meters is None else {"meters": self.meters.state()}
+        return {"coupling": self.coupling.state(), "sensors": self.sensors.state(), **swing, **meters}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
@@ -160,6 +171,8 @@ class GridModel:
         self.sensors.restore(state["sensors"])
         if self.swing is not None:
             self.swing.restore(state["swing"])
+        if self.meters is not None:
+            self.meters.restore(state["meters"])
 
 
 def _working(offer: FloatArray) -> FloatArray:

@@ -78,12 +78,24 @@ def series_of(wanted: Sequence[str], owners: Sequence[str]) -> list[tuple[Series
         "telemetry": [
             (Series.of(b, f"seen_{signal.name}", signal), _seen(signal.row)) for signal in Telemetry.signals
         ],
+        "estimate": [
+            (Series("buses", "est_vm_pu", "pu", "estimated voltage magnitude of the bus", 1e-6), _estimated("vm_pu")),
+            (Series("buses", "est_sigma_pu", "pu", "standard deviation of the estimate", 1e-6), _estimated("vm_sigma_pu")),
+        ],
         "voltage": [(Series("buses", "vm_pu", "pu", "voltage magnitude of the bus", 1e-6), lambda r, t, o: t.vm_pu)],
         "loading": [
             (Series("branches", "loading", "1", "current of rated current, at the fuller end", 1e-5), lambda r, t, o: t.loading)
         ],
     }  # fmt: skip
     return [row for name in wanted if name != "seen" for row in table[name]]
+
+
+def _estimated(name: str) -> Values:
+    def values(r: Record, t: GridResult, o: Offer) -> npt.NDArray[Any]:
+        state = r.seen.news.grid_state
+        return np.full(len(t.vm_pu), np.nan) if state is None else np.asarray(getattr(state, name))
+
+    return values
 
 
 def _seen(row: int) -> Values:

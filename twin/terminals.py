@@ -9,9 +9,9 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from twin.devices.inverter import columns as c
+from twin.devices.inverter.compiled import kernel
 from twin.devices.inverter.respond import respond
 from twin.devices.model import Delivered, Offer
 from vpp.grid.powerflow.tree import tree_linear_solve
@@ -36,26 +36,27 @@ _O_MIN, _O_MAX = Offer.p_avail_min_mw.row, Offer.p_avail_max_mw.row
 _D_P, _D_Q, _D_VM = Delivered.p_mw.row, Delivered.q_mvar.row, Delivered.vm_pu.row
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def at(j: int, row: np.uint64, size: np.uint64) -> np.uint64:
     """Where the number of lane ``j`` in this row stands in flat blocks of ``size``."""
     lane, w = np.uint64(j), np.uint64(c.W)
     return (lane // w) * size + row + lane % w
 
 
-@njit(cache=True, nogil=True)
-def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: FloatArray, lanes: FloatArray) -> None:
+@kernel
+def gather(offer: FloatArray, connect: FloatArray, resource: IntArray, f_hz: FloatArray, lanes: c.Lanes) -> None:
     """Take the offers of the inverters, their permission to be in service and the frequency into their lanes."""
+    first = np.uint64(0)
     for j in range(resource.size):
-        i, k = resource[j], at(j, np.uint64(0), c.SIZE)
-        lanes[k + c.F] = f_hz[max(i, 0)]
+        i, a, m, n = resource[j], at(j, first, c.A_SIZE), at(j, first, c.M_SIZE), at(j, first, c.K_SIZE)
+        lanes.more[m + c.F] = f_hz[max(i, 0)]
         if i >= 0:
-            lanes[k + c.P_OFFER] = lanes[k + c.P_WANT] = offer[_O_P, i]
-            lanes[k + c.P_MIN], lanes[k + c.P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]
-            lanes[k + c.Q_OFFER], lanes[k + c.FOLLOWS], lanes[k + c.PERMIT] = offer[_O_Q, i], offer[_O_FOLLOW, i], connect[i]
+            lanes.asked[a + c.P_WANT], lanes.asked[a + c.Q_OFFER] = offer[_O_P, i], offer[_O_Q, i]
+            lanes.more[m + c.P_MIN], lanes.more[m + c.P_MAX] = offer[_O_MIN, i], offer[_O_MAX, i]
+            lanes.marks[n + c.FOLLOWS], lanes.marks[n + c.PERMIT] = offer[_O_FOLLOW, i] > 0.5, connect[i] > 0.5
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scatter(
     offer: FloatArray, resource: IntArray, place: Int32Array, share: FloatArray, is_lane: BoolArray,
     p_node: FloatArray, q_node: FloatArray,
@@ -68,7 +69,7 @@ def scatter(
             q_node[k] += offer[_O_Q, i] * share[m]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_lanes(first: int, place: Int32Array, now: FloatArray, p_node: FloatArray, q_node: FloatArray) -> None:
     """Add the power of the lanes from ``first`` on to their nodes."""
     for j in range(first, place.size):
@@ -78,9 +79,9 @@ def add_lanes(first: int, place: Int32Array, now: FloatArray, p_node: FloatArray
             q_node[place[j]] += now[o + c.Q]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def look(
-    small_steps: bool, sets: int, start: IntArray, table: FloatArray, lag: FloatArray, lanes: FloatArray,
+    small_steps: bool, sets: int, start: IntArray, table: FloatArray, lag: FloatArray, lanes: c.Lanes,
     lane_spot: Int32Array, spot_place: Int32Array, v_re: FloatArray, v_im: FloatArray, spot: FloatArray, now: FloatArray,
     after: FloatArray,
 ) -> float:  # fmt: skip
@@ -99,7 +100,7 @@ def look(
     spot[V_LOOK, spots], spot[V_MOVED, spots] = 1.0, 0.0
     spot[P_SUM : Q_SLOPE + 1] = 0.0
     for j in range(start[sets] * c.W):
-        lanes[at(j, c.V, c.SIZE)] = spot[V_LOOK, lane_spot[j]]
+        lanes.asked[at(j, c.V, c.A_SIZE)] = spot[V_LOOK, lane_spot[j]]
     respond(0, sets, start, table, lag, lanes, after)
     gap = 0.0
     for j in range(start[sets] * c.W):
@@ -107,7 +108,7 @@ def look(
         moved = spot[V_MOVED, s]
         dp = after[o + c.P] - now[o + c.P] - now[o + c.P_BY_V] * moved
         dq = after[o + c.Q] - now[o + c.Q] - now[o + c.Q_BY_V] * moved
-        gap = max(gap, max(abs(dp), abs(dq)) / lanes[at(j, c.S, c.SIZE)]) if s < spots else gap
+        gap = max(gap, max(abs(dp), abs(dq)) / lanes.asked[at(j, c.S, c.A_SIZE)]) if s < spots else gap
         if small_steps:
             part = 1.0 / (1.0 + spot[P_GAIN, s] + spot[Q_GAIN, s])
             now[o + c.P] += part * (after[o + c.P] - now[o + c.P])
@@ -123,10 +124,10 @@ def look(
     return gap
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keep_voltages(
     first: int, last: int, start: IntArray, table: FloatArray, place: Int32Array, v_re: FloatArray, v_im: FloatArray,
-    lanes: FloatArray,
+    lanes: c.Lanes,
 ) -> None:  # fmt: skip
     """Give the solved voltages to the lanes of the sets first…last-1 whose state machine reads them in the next step."""
     for s in range(first, last):
@@ -134,10 +135,10 @@ def keep_voltages(
             for j in range(start[s] * c.W, start[s + 1] * c.W):
                 k = place[j]
                 if k >= 0:
-                    lanes[at(j, c.V, c.SIZE)] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
+                    lanes.asked[at(j, c.V, c.A_SIZE)] = math.sqrt(v_re[k] * v_re[k] + v_im[k] * v_im[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gains(spot: FloatArray, spots: int) -> tuple[float, float]:
     """Largest part of their steepest answer that active and reactive power give at any spot just now."""
     part_p = part_q = 0.0
@@ -147,7 +148,7 @@ def gains(spot: FloatArray, spots: int) -> tuple[float, float]:
     return min(part_p, 1.0), min(part_q, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def answer(spot: FloatArray, spot_place: Int32Array, v_re: FloatArray, v_im: FloatArray, part_p: float, part_q: float) -> float:
     """Move the linear answers of all spots towards the present voltages; returns how far they still are [pu]."""
     far = 0.0
@@ -159,7 +160,7 @@ def answer(spot: FloatArray, spot_place: Int32Array, v_re: FloatArray, v_im: Flo
     return far
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_spots(
     spot: FloatArray, spot_place: Int32Array, p_node: FloatArray, q_node: FloatArray, p: FloatArray, q: FloatArray
 ) -> None:
@@ -170,10 +171,10 @@ def add_spots(
         q[k] = q_node[k] + spot[Q_SUM, s] + spot[Q_SLOPE, s] * spot[U, s]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def tree_fixed_point(
     arrays: Any, p_node: FloatArray, q_node: FloatArray, sn_mva: float, sets: int, start: IntArray, table: FloatArray,
-    lag: FloatArray, lanes: FloatArray, lane_spot: Int32Array, spot_place: Int32Array, spot: FloatArray, now: FloatArray,
+    lag: FloatArray, lanes: c.Lanes, lane_spot: Int32Array, spot_place: Int32Array, spot: FloatArray, now: FloatArray,
     after: FloatArray, v_re: FloatArray, v_im: FloatArray, tol: float, tol_power: float, max_iter: int,
 ) -> int:  # fmt: skip
     """Devices and tree sweep to their common fixed point, all in tree order; see `Coupling`.
@@ -220,7 +221,7 @@ def tree_fixed_point(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def deliver(
     offer: FloatArray, resource: IntArray, now: FloatArray, first: Int32Array, v_re: FloatArray, v_im: FloatArray,
     converged: bool, out: FloatArray,
@@ -243,7 +244,7 @@ def deliver(
                 out[_D_P, i], out[_D_Q, i] = now[o + c.P], now[o + c.Q]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bus_voltages(v_re: FloatArray, v_im: FloatArray, order: Int32Array, node_of_bus: Int32Array) -> FloatArray:
     """Voltage magnitude of every bus; NaN where it is not energised."""
     out = np.empty(node_of_bus.size)

@@ -76,9 +76,16 @@ def threshold(count: int, significance: float = SIGNIFICANCE) -> float:
     return NormalDist().inv_cdf(1.0 - significance / (2.0 * max(count, 1)))
 
 
-def clean(wls: Wls, z: FloatArray, weight: FloatArray, start: ComplexArray | None, significance: float = SIGNIFICANCE) -> Cleaned:
-    """Fit, take out the largest normalised residual while it is beyond the threshold, and put back what proves right."""
-    m = wls.meters.m
+def clean(
+    wls: Wls, z: FloatArray, weight: FloatArray, start: ComplexArray | None, significance: float = SIGNIFICANCE,
+    measured: int | None = None,
+) -> Cleaned:  # fmt: skip
+    """Fit, take out the largest normalised residual while it is beyond the threshold, and put back what proves right.
+
+    Only the first ``measured`` of the measurements are suspected, by default all.
+    """
+    m, given = wls.meters.m, weight
+    suspicious = np.arange(m) < (m if measured is None else measured)
     weight = weight.copy()
     suspects: list[Suspect] = []
     fit = wls.fit(z, weight, start)
@@ -87,22 +94,23 @@ def clean(wls: Wls, z: FloatArray, weight: FloatArray, start: ComplexArray | Non
     while True:
         inverse = wls.inverse()
         spread, detectability = _residuals(wls, inverse, weight)
-        normalised = np.where(detectability > CRITICAL, np.abs(wls.residual[:m]) / np.maximum(spread, 1e-300), 0.0)
-        limit = threshold(int(np.sum(detectability > CRITICAL)), significance)
+        tested = suspicious & (detectability > CRITICAL)
+        normalised = np.where(tested, np.abs(wls.residual[:m]) / np.maximum(spread, 1e-300), 0.0)
+        limit = threshold(int(tested.sum()), significance)
         worst = int(np.argmax(normalised))
         if not normalised[worst] > limit or len(suspects) == MOST:
             break
-        group = _alike(wls, worst, spread, detectability)
+        group = _alike(wls, worst, spread, tested)
         suspects.append(Suspect(worst, float(normalised[worst]), float(detectability[worst]), tuple(group.tolist())))
         weight[worst] = 0.0
         again = wls.fit(z, weight, fit.v)
         if not again.converged:
-            weight[worst] = wls.meters.sigma[worst] ** -2  # it is named, and stays in
+            weight[worst] = given[worst]  # it is named, and stays in
             fit = wls.fit(z, weight, fit.v)
             break
         fit = again
     if len(suspects) > 1:
-        fit, suspects, inverse, detectability = _put_back(wls, z, weight, fit, suspects, inverse, detectability, limit)
+        fit, suspects, inverse, detectability = _put_back(wls, z, weight, given, fit, suspects, inverse, detectability, limit)
     return Cleaned(fit, weight, tuple(suspects), detectability, inverse, not normalised[worst] > limit)
 
 
@@ -115,7 +123,7 @@ def _residuals(wls: Wls, inverse: FloatArray, weight: FloatArray) -> tuple[Float
         return np.sqrt(np.maximum(left, 0.0)), left / own
 
 
-def _alike(wls: Wls, which: int, spread: FloatArray, detectability: FloatArray) -> IntArray:
+def _alike(wls: Wls, which: int, spread: FloatArray, tested: BoolArray) -> IntArray:
     """Measurements whose residuals go with this one's, itself first."""
     m, eq, position = wls.meters.m, wls.eq, wls.pattern.position
     direction = np.zeros(eq.states)
@@ -127,25 +135,25 @@ def _alike(wls: Wls, which: int, spread: FloatArray, detectability: FloatArray) 
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = np.abs(covariance) / (spread * spread[which])
     correlation[which] = 0.0
-    others = np.flatnonzero((correlation >= ALIKE) & (detectability > CRITICAL))
+    others = np.flatnonzero((correlation >= ALIKE) & tested)
     return np.concatenate([[which], others])
 
 
 def _put_back(
-    wls: Wls, z: FloatArray, weight: FloatArray, fit: Fit, suspects: list[Suspect], inverse: FloatArray,
+    wls: Wls, z: FloatArray, weight: FloatArray, given: FloatArray, fit: Fit, suspects: list[Suspect], inverse: FloatArray,
     detectability: FloatArray, limit: float,
 ) -> tuple[Fit, list[Suspect], FloatArray, FloatArray]:  # fmt: skip
     """Take back what agrees with the final estimate: it was blamed for another's error."""
-    m, sigma = wls.meters.m, wls.meters.sigma
-    with np.errstate(invalid="ignore"):
+    m = wls.meters.m
+    with np.errstate(invalid="ignore", divide="ignore"):
         expected = _estimated(wls, fit.v)
-        spread = np.sqrt(sigma**2 + np.maximum(wls.variances(inverse)[:m], 0.0))
+        spread = np.sqrt(1.0 / given + np.maximum(wls.variances(inverse)[:m], 0.0))
         agrees = np.abs(z - expected) <= limit * spread
     back = [s for s in suspects[:-1] if agrees[s.measurement] and weight[s.measurement] == 0.0]
     if not back:
         return fit, suspects, inverse, detectability
     for s in back:
-        weight[s.measurement] = sigma[s.measurement] ** -2
+        weight[s.measurement] = given[s.measurement]
     fit = wls.fit(z, weight, fit.v)
     inverse = wls.inverse()
     return fit, [s for s in suspects if s not in back], inverse, _residuals(wls, inverse, weight)[1]

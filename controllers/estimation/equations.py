@@ -55,7 +55,7 @@ class Equations(NamedTuple):
 
 
 def equations_of(grid: Grid, meters: Meters) -> tuple[Equations, Pattern]:
-    """Compile the equations and the gain matrix's pattern; it also covers every pair of nodes that a branch joins."""
+    """Compile the equations and the gain matrix's pattern; it also covers every pair of nodes of a branch's current."""
     zero = np.flatnonzero(grid.zero)
     kind = np.concatenate([meters.kind, np.full(len(zero), P), np.full(len(zero), Q)]).astype(np.int64)
     row = np.concatenate([meters.row, zero, zero]).astype(np.int64)
@@ -63,14 +63,12 @@ def equations_of(grid: Grid, meters: Meters) -> tuple[Equations, Pattern]:
     if not np.any(meters.kind == ANGLE):
         angles[grid.reference] = False
     eq = _layout(grid, kind, row, 2 * len(zero), angles)
-    _, first, second = _pairs(eq.entry_start, eq.column)
-    branches = grid.branch_row[grid.branch_row[:, 0] >= 0]
-    a, b = grid.at[branches[:, 0]], grid.at[branches[:, 1]]
-    angle, ln = eq.angle_column, eq.ln_column
-    joined = [(angle[a], ln[b]), (angle[a], angle[b]), (ln[a], angle[b]), (ln[a], ln[b]), (angle, ln)]
-    more_first, more_second = (np.concatenate(side) for side in zip(*joined, strict=True))
-    given = (more_first >= 0) & (more_second >= 0)
-    pattern = pattern_of(eq.states, np.concatenate([first, more_first[given]]), np.concatenate([second, more_second[given]]))
+    ends = grid.branch_row[grid.branch_row >= 0]
+    outputs = _layout(grid, np.full(len(ends), CURRENT), ends, 0, angles)
+    (_, first, second), (_, *more) = (_pairs(each.entry_start, each.column) for each in (eq, outputs))
+    own = np.flatnonzero(eq.angle_column >= 0)
+    pairs = zip((first, second), more, (eq.angle_column[own], eq.ln_column[own]), strict=True)
+    pattern = pattern_of(eq.states, *(np.concatenate(side) for side in pairs))
     return on_pattern(eq, pattern), pattern
 
 
@@ -88,7 +86,7 @@ def on_pattern(eq: Equations, pattern: Pattern) -> Equations:
 
 def _layout(grid: Grid, kind: IntArray, row: IntArray, exact: int, angles: BoolArray) -> Equations:
     """Equations without their place in a pattern; ``angles`` (n,) is False where the angle is given."""
-    start, node, y = _with_own_node(grid)
+    start, node, y = with_own_node(grid)
     angle_column = np.where(angles, np.cumsum(angles) - 1, -1)
     ln_column = int(angles.sum()) + np.arange(grid.n)
     entry_start, column = _columns(kind, row, start, node, angle_column, ln_column)
@@ -97,7 +95,7 @@ def _layout(grid: Grid, kind: IntArray, row: IntArray, exact: int, angles: BoolA
     return Equations(start, node, y, grid.at, kind, row, exact, entry_start, column, none, none, angle_column, ln_column, states)
 
 
-def _with_own_node(grid: Grid) -> tuple[IntArray, IntArray, ComplexArray]:
+def with_own_node(grid: Grid) -> tuple[IntArray, IntArray, ComplexArray]:
     """The rows of currents, each with an entry of its own node (a zero where the network has none)."""
     rows = np.repeat(np.arange(len(grid.at)), np.diff(grid.start))
     has = np.zeros(len(grid.at), np.bool_)

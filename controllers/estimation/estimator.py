@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
 from controllers.estimation.bad_data import SIGNIFICANCE, Cleaned, Suspect, clean
-from controllers.estimation.equations import Equations, evaluate, outputs_of, variances
-from controllers.estimation.measured import CURRENT, Grid, Meters
+from controllers.estimation.equations import evaluate, variances
+from controllers.estimation.measured import Grid, Meters
 from controllers.estimation.observability import Observability, observability
+from controllers.estimation.topology import BranchSuspect, doubted
 from controllers.estimation.wls import Wls
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray
+
+REMEMBERED: Final = 8  # sets of measurements whose observability is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,14 @@ class Estimate:
         vm_sigma_pu, va_sigma: (n,) standard deviations of magnitude [pu] and angle [rad].
         i_ka, i_sigma_ka: (branches, 2) currents at the from and to ends, and their standard deviations.
         suspects: measurements taken out as gross errors.
+        doubted: branches whose believed state the measurements speak against; suspects may then be innocent.
         critical: (m,) measurements whose error could not show.
         observability: what is determined.
         chi_square, freedom: sum of squared normalised residuals, and what it would be on average.
         converged, iterations: of the last fit.
         clean: False where a gross error is left that could not be located.
         wanted: what is missing, in words; empty where nothing is.
+        branch_name: what people call the branches.
     """
 
     v: ComplexArray
@@ -37,6 +44,7 @@ class Estimate:
     i_ka: FloatArray
     i_sigma_ka: FloatArray
     suspects: tuple[Suspect, ...]
+    doubted: tuple[BranchSuspect, ...]
     critical: BoolArray
     observability: Observability
     chi_square: float
@@ -45,11 +53,15 @@ class Estimate:
     iterations: int
     clean: bool
     wanted: tuple[str, ...]
+    branch_name: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class StateEstimator:
     """Estimates one grid from one set of meters, tick after tick, each from the last one's voltages.
+
+    Where the measurements do not determine every node, expectations stand in (`Meters.with_expectations`): they keep
+    the rest of the network where it may be, and what is not determined by measurements is NaN all the same.
 
     Attributes:
         grid, meters: what is measured.
@@ -62,15 +74,13 @@ class StateEstimator:
     significance: float = SIGNIFICANCE
     v: ComplexArray = field(init=False)
     _wls: Wls = field(init=False)
-    _currents: Equations = field(init=False)
+    _guided: Wls | None = field(init=False, default=None)
+    _seen: dict[bytes, Observability] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Compile."""
         self._wls = Wls(self.grid, self.meters)
         self.v = self.grid.v0.copy()
-        rows = self.grid.branch_row[self.grid.branch_row[:, 0] >= 0].ravel()
-        kind = np.full(len(rows), CURRENT)
-        self._currents = outputs_of(self._wls.eq, self.grid, kind, rows, self._wls.pattern)
 
     def estimate(self, z: FloatArray, sigma: FloatArray | None = None) -> Estimate:
         """Estimate from measured values.
@@ -82,37 +92,76 @@ class StateEstimator:
         spread = self.meters.sigma if sigma is None else sigma
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = np.where(np.isfinite(z) & np.isfinite(spread) & (spread > 0), spread**-2.0, 0.0)
-        found = clean(self._wls, z, weight, self.v, self.significance)
-        if not found.fit.converged:
-            found = clean(self._wls, z, weight, None, self.significance)
-        if not found.fit.converged:
-            return self._nothing(found)
-        self.v = found.fit.v
-        return self._confident(found)
+        for wls, start in self._tries(weight > 0.0):
+            values, weights = (z, weight) if wls is self._wls else self._guide(wls, z, weight)
+            found = clean(wls, values, weights, start, self.significance, self.meters.m)
+            if found.fit.converged:
+                self.v = found.fit.v
+                estimate = self._confident(wls, found)
+                if found.clean and not found.suspects:
+                    return estimate
+                return replace(estimate, doubted=self._doubted(wls, values, weights))
+        return self._nothing(found)
 
-    def _confident(self, found: Cleaned) -> Estimate:
+    def _tries(self, used: BoolArray) -> Iterator[tuple[Wls, ComplexArray | None]]:
+        """Ways to fit, the next one where one does not converge: from the last voltages, from no load, with expectations."""
+        if not self.observability(used).directions:
+            yield self._wls, self.v
+            yield self._wls, None
+        yield self._with_expectations(), self.v
+        yield self._with_expectations(), None
+
+    def _doubted(self, wls: Wls, z: FloatArray, weight: FloatArray) -> tuple[BranchSuspect, ...]:
+        """Look for a wrong state of a branch, with everything in that was measured."""
+        return doubted(wls, self.significance) if wls.fit(z, weight, self.v).converged else ()
+
+    def observability(self, used: BoolArray) -> Observability:
+        """What a set of measurements (m,) determines; the last ones asked for are remembered."""
+        key = used.tobytes()
+        if key not in self._seen:
+            if len(self._seen) >= REMEMBERED:
+                self._seen.pop(next(iter(self._seen)))
+            self._seen[key] = observability(self._wls, used)
+        return self._seen[key]
+
+    def _with_expectations(self) -> Wls:
+        """The fit with expectations, compiled when it is first needed."""
+        if self._guided is None:
+            self._guided = Wls(self.grid, self.meters.with_expectations(self.grid))
+        return self._guided
+
+    def _guide(self, wls: Wls, z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Add the expectations of what is not measured itself."""
+        m, rows = self.meters.m, len(self.grid.at)
+        what = wls.meters.kind * rows + wls.meters.row
+        measured = np.isin(what[m:], what[:m][weight > 0.0])
+        return np.append(z, wls.expected), np.append(weight, np.where(measured, 0.0, wls.meters.sigma[m:] ** -2.0))
+
+    def _confident(self, wls: Wls, found: Cleaned) -> Estimate:
         """The estimate with the confidence of everything in it; what is not determined is NaN."""
-        wls, _grid, fit = self._wls, self.grid, found.fit
-        seen = observability(wls)
-        start = wls.pattern.start[:-1]
-        diagonal = found.inverse[start][wls.pattern.position]
+        fit, m = found.fit, self.meters.m
+        used = found.weight[:m] > 0.0
+        seen = self.observability(used)
+        diagonal = found.inverse[wls.pattern.start[:-1]][wls.pattern.position]
         known = np.where(seen.observable, 1.0, np.nan)
         ln_sigma = np.sqrt(diagonal[wls.eq.ln_column]) * known
         angle_sigma = np.where(wls.eq.angle_column >= 0, np.sqrt(diagonal[np.maximum(wls.eq.angle_column, 0)]), 0.0) * known
-        i_ka, i_sigma_ka = self._branches(fit.v, found.inverse, seen)
-        freedom = int(np.sum(found.weight > 0.0)) + wls.eq.exact - (wls.eq.states - fit.missing)
+        i_ka, i_sigma_ka = self._branches(wls, fit.v, found.inverse, seen)
+        freedom = int(used.sum()) + wls.eq.exact - (wls.eq.states - seen.directions)
+        chi_square = float(np.sum(found.weight[:m] * wls.residual[:m] ** 2))
         return Estimate(
-            fit.v * known, np.abs(fit.v) * ln_sigma, angle_sigma, i_ka, i_sigma_ka, found.suspects, found.critical, seen,
-            fit.objective, freedom, True, fit.iterations, found.clean, self._wanted(seen),
+            fit.v * known, np.abs(fit.v) * ln_sigma, angle_sigma, i_ka, i_sigma_ka, found.suspects, (), found.critical[:m], seen,
+            chi_square, freedom, True, fit.iterations, found.clean, self._wanted(seen),
+            self.grid.branch_name,
         )  # fmt: skip
 
-    def _branches(self, v: ComplexArray, inverse: FloatArray, seen: Observability) -> tuple[FloatArray, FloatArray]:
+    def _branches(self, wls: Wls, v: ComplexArray, inverse: FloatArray, seen: Observability) -> tuple[FloatArray, FloatArray]:
         """(branches, 2) currents and their standard deviations [kA]."""
-        eq, grid = self._currents, self.grid
+        eq, grid = wls.outputs, self.grid
         h, slope = np.empty(len(eq.kind)), np.empty(len(eq.column))
         evaluate(eq, v, h, slope)
         sigma = np.sqrt(np.maximum(variances(eq, slope, inverse), 0.0))
-        on = grid.branch_row[:, 0] >= 0
+        on = np.asarray((grid.branch_row >= 0).all(axis=1))
         ends = grid.at[grid.branch_row[on]]
         known = np.where(seen.observable[ends].all(axis=1, keepdims=True), 1.0, np.nan)
         out = np.full((2, len(on), 2), np.nan)
@@ -121,18 +170,22 @@ class StateEstimator:
 
     def _nothing(self, found: Cleaned) -> Estimate:
         """No estimate: everything NaN, and what was wanted."""
-        n, b, seen = self.grid.n, len(self.grid.branch_row), observability(self._wls)
+        n, b, m = self.grid.n, len(self.grid.branch_row), self.meters.m
+        seen = self.observability(found.weight[:m] > 0.0)
         nan = np.full(n, np.nan)
         wanted = self._wanted(seen) or ("measurements that agree: no state fits them",)
+        unknown = np.full((b, 2), np.nan)
         return Estimate(
-            nan + 1j * nan, nan, nan, np.full((b, 2), np.nan), np.full((b, 2), np.nan), (), found.critical, seen, np.nan, 0,
-            False, found.fit.iterations, False, wanted,
+            nan + 1j * nan, nan, nan, unknown, unknown, (), (), found.critical[:m], seen, np.nan, 0,
+            False, found.fit.iterations, False, wanted, self.grid.branch_name,
         )  # fmt: skip
 
     def _wanted(self, seen: Observability) -> tuple[str, ...]:
         out = []
         for k, links in enumerate(seen.links):
             nodes = np.flatnonzero(seen.island == k)
-            where = f"the flow of branch {', '.join(map(str, links[:3]))}" if links else f"the voltage of node {nodes[0]}"
-            out.append(f"{len(nodes)} nodes ({', '.join(map(str, nodes[:5]))}…) are not determined; {where} would help")
+            near = ", ".join(self.grid.branch_name[b] for b in links[:3])
+            help_ = f"the flow of {near}" if links else f"the voltage of {self.grid.node_name[nodes[0]]}"
+            who = ", ".join(self.grid.node_name[k] for k in nodes[:5]) + (" …" if len(nodes) > 5 else "")
+            out.append(f"not determined: {who} ({len(nodes)} nodes); {help_} would help")
         return tuple(out)

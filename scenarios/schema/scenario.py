@@ -17,6 +17,7 @@ from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.hil import Outside
+from scenarios.schema.metering import Estimation, MeterPart
 from scenarios.schema.plant import Limits
 from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
@@ -27,7 +28,7 @@ from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
 Place = tuple[str, int, str]  # file, line, value as written
-Recorded = Literal["asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen"]
+Recorded = Literal["asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate"]
 SCHEMES = ("simbench", "pandapower", "file")
 
 
@@ -73,6 +74,8 @@ class Scenario(Part):
     market: Market | None = Field(None, description="prices of energy")
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
+    meters: tuple[MeterPart, ...] = Field((), description="meters that stand in the network")
+    estimation: Estimation | None = Field(None, description="who estimates the network's state from them; null for nobody")
     communications: Communications = Field(Communications(), description="channels between us and the devices")
     faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
@@ -109,6 +112,10 @@ class Scenario(Part):
             for where, message in limits_hold(island, self.frequency.nominal_hz):
                 yield ("islands", i, *where), message
         yield from self._inverters()
+        if self.estimation is not None and not self.meters:
+            yield ("estimation",), "an estimate needs measurements: add meters"
+        if "estimate" in self.record and self.estimation is None:
+            yield ("record",), "there is no estimate to record: add estimation"
         if self.planner is not None and self.market is None:
             yield ("planner",), "a planner needs prices: add market"
 

@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
+from scipy.linalg import null_space
 
+from controllers.estimation.bad_data import ALIKE, clean
+from controllers.estimation.estimator import StateEstimator
 from controllers.estimation.measured import VM, Grid, Meters, P, Q
 from vpp.grid import Network, load_network
+from vpp.grid.network import BRANCH_KINDS
 from vpp.grid.powerflow import choose
+from vpp.grid.source import load_source, quiet
 from vpp.kernel.signals import BoolArray, ComplexArray, FloatArray, IntArray
 
 NETWORKS = ("pandapower:case33bw", "pandapower:cigre_mv", "simbench:1-MV-rural--0-sw")
+GROSS = 10.0  # sigmas of a gross error
+DETECTABILITY_TOLERANCE = 1e-3  # exact rows weigh a thousand times the best meter, in the covariance they are as good as that
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,30 @@ def metered(spec: str, load: float = 0.5, flows: bool = True) -> Metered:
     largest = np.abs(z[kind != VM]).max()
     sigma = np.where(kind == VM, 0.003, np.maximum(0.01 * np.abs(z), 1e-3 * largest))
     return Metered(network, grid, Meters(kind, row, sigma, np.zeros(len(kind), np.bool_), names(kind, row)), v, z)
+
+
+def tellable(case: Any, estimator: StateEstimator) -> tuple[int, ...]:
+    """Measurements whose errors can be told from all others': detectable by half, no residual goes with theirs.
+
+    Their covariance is that of the constrained problem: exact rows leave a state only where they do not move.
+    """
+    wls = estimator._wls
+    found = clean(wls, case.z, case.meters.sigma**-2, case.v)
+    m = case.meters.m
+    h = np.zeros((len(wls.eq.kind), wls.eq.states))
+    rows = np.repeat(np.arange(len(wls.eq.kind)), np.diff(wls.eq.entry_start))
+    free = wls.eq.column >= 0
+    np.add.at(h, (rows[free], wls.eq.column[free]), wls.slope[free])
+    basis = null_space(h[m:]) if len(h) > m else np.eye(wls.eq.states)
+    seen = h[:m] @ basis
+    half = np.linalg.qr(seen / case.meters.sigma[:, None])[0] * case.meters.sigma[:, None]
+    s = np.diag(case.meters.sigma**2) - half @ half.T
+    spread = np.sqrt(np.maximum(np.diag(s), 1e-300))
+    correlation = np.abs(s) / np.outer(spread, spread)
+    np.fill_diagonal(correlation, 0.0)
+    assert found.detectability == pytest.approx(np.diag(s) / case.meters.sigma**2, abs=DETECTABILITY_TOLERANCE)
+    sees = found.detectability > 0.5
+    return tuple(np.flatnonzero(sees & (correlation[:, found.detectability > 1e-6].max(axis=1) < ALIKE)).tolist())
 
 
 def names(kind: IntArray, row: IntArray) -> tuple[str, ...]:
@@ -130,6 +162,43 @@ def power_grid_model_of(case: Metered, z: FloatArray, keep: BoolArray | None = N
         {"node": node, "generic_branch": branch, "source": source, "sym_gen": gen, "sym_voltage_sensor": volt,
          "sym_power_sensor": power}
     )  # fmt: skip
+
+
+def pandapower_wls(case: Metered, z: FloatArray) -> ComplexArray:
+    """Node voltages by pandapower's plain weighted least squares on the same measurements; no inner nodes, branches are lines."""
+    from pandapower.estimation import estimate
+
+    net = pandapower_of(case, z)
+    with quiet():
+        found = estimate(net, algorithm="wls", init="flat", tolerance=1e-9, maximum_iterations=50, calculate_voltage_angles=True)
+    assert found["success"] if isinstance(found, dict) else found
+    v = net.res_bus_est.vm_pu.to_numpy() * np.exp(1j * np.radians(net.res_bus_est.va_degree.to_numpy()))
+    return np.asarray(v[np.searchsorted(net.bus.index.to_numpy(), case.network.bus_id[case.network.node_bus])])
+
+
+def pandapower_of(case: Metered, z: FloatArray) -> Any:
+    """The case as pandapower has it, with its measurements; those at inner nodes are left out."""
+    import pandapower as pp
+
+    net, _ = load_source(case.network.source)
+    net.measurement = net.measurement.iloc[:0]  # SimBench's own
+    network, grid, meters = case.network, case.grid, case.meters
+    place = {int(r): (b, side) for b in range(network.n_branch) for side, r in enumerate(grid.branch_row[b]) if r >= 0}
+    base = network.sn_mva
+    for kind, row, value, sigma in zip(meters.kind, meters.row.tolist(), z, meters.sigma, strict=True):
+        name = "v" if kind == VM else ("p" if kind == P else "q")
+        if row < grid.n:
+            bus = network.node_bus[row]
+            if bus < 0:
+                continue
+            scale = 1.0 if kind == VM else -base  # pandapower counts consumption at a bus
+            pp.create_measurement(net, name, "bus", value * scale, sigma * abs(scale), int(network.bus_id[bus]))
+        else:
+            b, side = place[row]
+            element = BRANCH_KINDS[network.branch_kind[b]]
+            end = {"line": ("from", "to"), "trafo": ("hv", "lv")}[element][side]
+            pp.create_measurement(net, name, element, value * base, sigma * base, int(network.branch_id[b]), side=end)
+    return net
 
 
 def two_ports(net: Network, on: IntArray) -> tuple[FloatArray, FloatArray, ComplexArray, ComplexArray]:

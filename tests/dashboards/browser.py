@@ -22,7 +22,7 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 
 
 @contextmanager

@@ -75,7 +75,7 @@ async def bench(emulated: bool = True, arming: Arming | None = None, family: str
     if family == "legacy":
         wishes = wishes[:1]
     connected = await connect(wishes, arming, EAGER, wall)
-    plant = field_plant(devices.fleet, connected.wired, patience_s=5.0, clock=wall)
+    plant = field_plant(devices.fleet, connected.wired, chance=np.random.default_rng, clock=wall)
     try:
         for station in plant.stations:
             await station.keeper.link.connect()

@@ -11,11 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FEW = {
     "batch_powerflow.py": ["--steps", "200", "--repeats", "1", "--runpp-steps", "5"],
+    "contingencies.py": ["--cases", "40", "--pandapower-cases", "5", "--repeats", "1"],
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
+    "state_estimation.py": ["--ticks", "20", "--pandapower-ticks", "1"],
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
     "device_kernels.py": ["--sizes", "1000", "--mixed", "2000", "--seconds", "0.05"],
     "devices.py": ["--sizes", "2000"],
+    "volt_var.py": ["--repeats", "2", "--runopp", "1"],
     "year_closed_loop.py": ["--steps", "60"],
 }
 

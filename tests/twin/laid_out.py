@@ -80,7 +80,7 @@ def content(flex: Flex, p_mw: FloatArray) -> FloatArray:
     hours, e = flex.step_ns / 3.6e12, flex.e_start_mwh.copy()
     out = np.empty_like(flex.e_flow_mwh)
     for t, p in enumerate(p_mw):
-        e = e + flex.e_flow_mwh[t] - np.where(p > 0, p / flex.eff_out[t], p * flex.eff_in[t]) * hours
+        e = e + flex.e_flow_mwh[t] - flex.e_leave_mwh[t] - np.where(p > 0, p / flex.eff_out[t], p * flex.eff_in[t]) * hours
         out[t] = e
     return out
 

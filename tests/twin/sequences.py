@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from twin.devices.inverter import Inverters
-from twin.devices.inverter.columns import STATUSES, WAIT
+from twin.devices.inverter.columns import LONGEST, STATUSES
 from vpp.kernel.fleet import Capability, simple_fleet
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
@@ -240,7 +240,7 @@ def inverters_of(sequences: list[Sequence]) -> Inverters:
     capability = Capability(np.full(n, VA_MAX), np.full(n, np.inf), battery, p_pu, -q_pu, q_pu, np.ones(n, np.bool_))
     fleet = simple_fleet(-charge, p, capability=capability)
     inverters = Inverters.of(fleet, np.full(n, VA_MAX), settings_of(sequences))
-    inverters.set(WAIT, 1.0)  # the whole randomised delay, as OpenDER's ES_RANDOMIZED_DELAY_ACTUAL
+    inverters.set("WAIT", LONGEST)  # the whole randomised delay, as OpenDER's ES_RANDOMIZED_DELAY_ACTUAL
     return inverters
 
 

@@ -149,8 +149,9 @@ def test_a_window_may_pass_midnight_and_comes_every_day() -> None:
 
 def test_flex_needs_it_done_by_the_window_s_end() -> None:
     flex = flex_of(laid_out(WASH), 192)
-    assert flex.e_lo_mwh[51, 0] == pytest.approx(ENERGY)
-    assert flex.e_lo_mwh[50, 0] == 0.0
+    assert flex.e_leave_mwh[52, 0] == pytest.approx(ENERGY)
+    assert np.flatnonzero(flex.e_leave_mwh[:96, 0] > 0).tolist() == [52]
+    assert (flex.e_lo_mwh == 0.0).all()
     assert np.flatnonzero(flex.p_lo_mw[:96, 0]).tolist() == list(range(36, 52))
     plan = np.zeros((192, 1))
     for day in (0, 96):

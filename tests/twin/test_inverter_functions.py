@@ -328,10 +328,10 @@ def test_plain_sets_are_the_general_ones_at_rest() -> None:
     ):
         x = one(n=200, p_min=-1.0, s=1.05, low_p=low_p, **{**curve, **watt, **sheet})
         assert x.table[0, c.PLAIN] == 1.0
-        for row, value in ((c.V, rng.normal(1.0, 0.06, 200)), (c.P_WANT, rng.uniform(-1, 1, 200)), (c.Q_OFFER, 0.3)):
+        for row, value in (("V", rng.normal(1.0, 0.06, 200)), ("P_WANT", rng.uniform(-1, 1, 200)), ("Q_OFFER", 0.3)):
             x.set(row, value)
-        x.set(c.P_MIN, -1.0)
-        x.set(c.FOLLOWS, rng.random(200) < 0.2)
+        x.set("P_MIN", -1.0)
+        x.set("FOLLOWS", rng.random(200) < 0.2)
         found = []
         for plain in (1.0, 0.0):
             x.table[0, c.PLAIN] = plain
@@ -355,7 +355,7 @@ def test_parts_of_a_step_are_the_step() -> None:
         v, f = rng.uniform(0.8, 1.2, 20), rng.uniform(49.0, 51.0, 20)
         whole = made[0].step(0.5, v, f, 0.7)
         x = made[1]
-        for row, value in ((c.V, v), (c.F, f), (c.P_OFFER, 0.7), (c.P_WANT, 0.7), (c.P_MIN, 0.0), (c.P_MAX, 0.7)):
+        for row, value in (("V", v), ("F", f), ("P_WANT", 0.7), ("P_MIN", 0.0), ("P_MAX", 0.7)):
             x.set(row, value)
         out, lag = x.output(), x.lag(0.5)
         advance(0, len(x.table), x.start, x.table, lag, x.lanes, 0.5, 0.0)

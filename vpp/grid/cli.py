@@ -1,4 +1,4 @@
-"""``vpp grid``: what a network is, what is wrong with it, and writing it in another form."""
+"""``vpp grid``: what a network is, what is wrong with it, its power flow and outages, and writing it in another form."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Look at a network, validate it, convert it.")
+from vpp.grid.contingency.cli import Spec, flow, n1
+from vpp.grid.losses.cli import losses
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Look at a network, validate it, solve it, convert it.")
+app.command()(flow)
+app.command()(n1)
 
 WRONG: Final = 1
-Spec = Annotated[
-    str,
-    typer.Argument(
-        metavar="NETWORK", show_default=False,
-        help="simbench:<code>, pandapower:<name>, or a file: our own or pandapower's JSON, MATPOWER .m, CGMES .zip.",
-    ),
-]  # fmt: skip
 
 
 class Form(StrEnum):
@@ -153,3 +151,6 @@ def convert(
         raise NetworkError(str(out), f"cannot be written: {error.strerror}") from error
     for file in files:
         typer.echo(file)
+
+
+app.command("losses")(losses)

@@ -15,6 +15,7 @@ import numpy as np
 from vpp.grid import layout
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.source import quiet
+from vpp.grid.step_tables import shunt_table, tap_table
 from vpp.grid.tables import (
     BoolArray,
     FloatArray,
@@ -67,6 +68,8 @@ def compile_network(net: Any, source: str, digest: str, notes: tuple[str, ...] =
         storages=tables.storages(),
         gens=tables.gens(),
         switches=switches,
+        taps=tap_table(net, branches["branch_kind"], branches["branch_id"]),
+        shunts=shunt_table(net, tables.position, float(ppci["baseMVA"])),
     )
 
 

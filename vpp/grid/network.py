@@ -26,8 +26,10 @@ from vpp.grid.tables import (
     IntArray,
     Loads,
     Sgens,
+    Shunts,
     Storages,
     Switches,
+    Taps,
 )
 
 BRANCH_KINDS: tuple[str, ...] = ("line", "trafo", "trafo3w", "impedance", "xward", "switch")
@@ -37,6 +39,8 @@ _TABLES: dict[str, Any] = {
     "storages": Storages,
     "gens": Gens,
     "switches": Switches,
+    "taps": Taps,
+    "shunts": Shunts,
 }
 
 
@@ -102,6 +106,8 @@ class Network:
     storages: Storages
     gens: Gens
     switches: Switches
+    taps: Taps
+    shunts: Shunts
 
     @property
     def n_bus(self) -> int:

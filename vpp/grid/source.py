@@ -22,7 +22,7 @@ from vpp.grid.islands import form, split_forming, with_forming
 from vpp.kernel.errors import NetworkError
 
 SCHEMES = ("simbench", "pandapower", "file")
-COMPILER_VERSION = 1  # raise it whenever compile.py or source.py changes what comes out
+COMPILER_VERSION = 2  # raise it whenever compile.py or source.py changes what comes out
 
 
 def resolve(spec: str, base: Path | None = None) -> str:

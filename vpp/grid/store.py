@@ -12,6 +12,7 @@ from typing import Any
 from vpp.grid import source as sources
 from vpp.grid.islands import with_forming
 from vpp.grid.network import Network
+from vpp.grid.step_tables import apply_steps
 from vpp.kernel.errors import NetworkError
 
 
@@ -71,7 +72,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def to_pandapower(network: Network) -> Any:
-    """Load the pandapower network that ``network`` was compiled from, with the same tap resolution.
+    """Load the pandapower network that ``network`` was compiled from, with the same tap resolution and ``network``'s steps.
 
     Raises:
         NetworkError: its source has changed or gone since.
@@ -79,4 +80,6 @@ def to_pandapower(network: Network) -> Any:
     resolved = sources.resolve(network.source)
     if sources.digest(resolved) != network.digest:
         raise NetworkError(network.source, "has changed since it was compiled; load it again")
-    return sources.load_source(resolved)[0]
+    net = sources.load_source(resolved)[0]
+    apply_steps(net, network.taps, network.branch_kind, network.branch_id, network.shunts)
+    return net

@@ -105,3 +105,36 @@ class Switches:
     def __len__(self) -> int:
         """Count the elements."""
         return len(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Tap changers that alter the ratio alone, one entry each: multiplier of a winding = 1 + (pos - neutral) step."""
+
+    branch: Int32Array  # position of the branch; the leg of a three-winding transformer
+    at_from: BoolArray  # whether the tapped winding is at the branch's from side
+    pos: Int32Array
+    min: Int32Array
+    max: Int32Array
+    neutral: Int32Array
+    step: FloatArray  # of the rated voltage, a step
+
+    def __len__(self) -> int:
+        """Count the elements."""
+        return len(self.branch)
+
+
+@dataclass(frozen=True, slots=True)
+class Shunts:
+    """Shunts that switch in equal steps (capacitor banks, reactors), one entry each, switched off ones (0) among them."""
+
+    id: IntArray
+    bus: Int32Array
+    step: Int32Array
+    max_step: Int32Array
+    y_step: ComplexArray  # admittance of one step, pu on sn_mva; imaginary part positive for a capacitor
+    name: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Count the elements."""
+        return len(self.id)

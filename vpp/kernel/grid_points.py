@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,28 @@ class PointLayout:
         id: (m,) names of the points, unique.
         quantity: (m,) one of ``QUANTITIES``; powers are exchange over the PCC, injection into the public grid positive.
         group: (m,) name of the group whose border the point measures, "" for none.
+        element: (m,) what a meter of the network stands at, as "bus 5" or "line 3", "" for none; empty: none anywhere. There
+            powers at a bus are injections, powers at a branch flow into it.
+        side: (m,) end of a branch, "from" or "to", "" at a bus.
+        sigma: (m,) standard deviation that the meter states, in the point's unit; 0: none stated.
     """
 
     id: tuple[str, ...] = ()
     quantity: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
+    element: tuple[str, ...] = ()
+    side: tuple[str, ...] = ()
+    sigma: tuple[float, ...] = ()
+
+    def followed_by(self, other: PointLayout) -> PointLayout:
+        """The points of both, these first."""
+        m, k = len(self.id), len(other.id)
+        filled = {"element": ("",), "side": ("",), "sigma": (0.0,)}
+        plain = ("id", "quantity", "group")
+        names: dict[str, tuple[Any, ...]] = {name: getattr(self, name) + getattr(other, name) for name in plain}
+        for name, blank in filled.items():
+            names[name] = (getattr(self, name) or blank * m) + (getattr(other, name) or blank * k)
+        return PointLayout(**names)
 
     def find(self, quantity: str, group: str) -> int:
         """Index of the point that measures this quantity at this group's border, -1 if there is none."""

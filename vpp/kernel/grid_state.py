@@ -18,10 +18,13 @@ class GridState:
         vm_pu, va_degree: (buses,) voltage magnitude and angle.
         vm_sigma_pu: (buses,) standard deviation of the magnitude.
         loading: (branches,) current of rated current.
-        quality: (buses,) quality byte.
+        quality: (buses,) quality byte; substituted where no measurement but an expectation determines it.
         island: (buses,) electrical island of each bus, -1 where it is dead; empty: there is one.
         f_hz: (islands,) frequency; empty: not estimated.
         forming: (islands,) resource that forms the island, -1: a public grid does; empty: one public grid.
+        suspects: names of the points that were taken out as gross errors.
+        doubted: branches whose believed state the measurements speak against.
+        wanted: what is missing, in words.
     """
 
     time_ns: int
@@ -33,3 +36,6 @@ class GridState:
     island: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
     f_hz: FloatArray = field(default_factory=lambda: np.zeros(0))
     forming: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    suspects: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()

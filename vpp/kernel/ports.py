@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.flex import Flex
+from vpp.kernel.grid_points import GridPoints
 from vpp.kernel.grid_state import GridState
 from vpp.kernel.schedule import Forecast, Schedule
 from vpp.kernel.seen import Event, News, Observation, Seen
@@ -85,6 +86,7 @@ class Frame:
         telemetry: as measured at ``now_ns`` (a copy).
         forecast: what is expected over the horizon, beginning at ``due_ns``.
         import_limit_mw, export_limit_mw: group name -> limit of the exchange, magnitudes; inf: none.
+        points: the network's meters at ``now_ns`` (a copy); None where nobody asked for them.
         flex: what the resources could do over the forecast's horizon; None: by their ratings, `Flex.of_fleet`.
     """
 
@@ -96,6 +98,7 @@ class Frame:
     import_limit_mw: Mapping[str, float]
     export_limit_mw: Mapping[str, float]
     flex: Flex | None = None
+    points: GridPoints | None = None
 
 
 class Planner(Protocol):

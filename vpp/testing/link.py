@@ -258,13 +258,16 @@ class LinkSuite(LinkBench):
 
         async def test() -> None:
             table = self.table()
-            async with self.serving(table) as served:
-                async with Relay(served.address) as relay, self.kept(table, relay.address) as keeper:
-                    await until(lambda: not keeper.now().quality[table.readable].any(), "first picture")
-                    relay.mute = True
-                    await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "the mute peer is found")
-                    relay.mute = False
-                    await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
+            async with (
+                self.serving(table) as served,
+                Relay(served.address) as relay,
+                self.kept(table, relay.address) as keeper,
+            ):
+                await until(lambda: not keeper.now().quality[table.readable].any(), "first picture")
+                relay.mute = True
+                await until(lambda: bool(np.all(keeper.now().quality & q.COMM_LOST)), "the mute peer is found")
+                relay.mute = False
+                await until(lambda: not keeper.now().quality[table.readable].any(), "good again")
 
         self.run(test)
 
@@ -275,10 +278,13 @@ class LinkSuite(LinkBench):
 
         async def test() -> None:
             table = self.table()
-            async with self.serving(table) as served:
-                async with Relay(served.address) as relay, self.connected(table, relay.address) as link:
-                    relay.mute = True
-                    outcome = await link.write(table.writable[:1], np.array([0.5]), timeout_s=0.3)
-                    assert outcome.status.tolist() == [Status.TIMEOUT]
+            async with (
+                self.serving(table) as served,
+                Relay(served.address) as relay,
+                self.connected(table, relay.address) as link,
+            ):
+                relay.mute = True
+                outcome = await link.write(table.writable[:1], np.array([0.5]), timeout_s=0.3)
+                assert outcome.status.tolist() == [Status.TIMEOUT]
 
         self.run(test)

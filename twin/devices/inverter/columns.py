@@ -4,51 +4,82 @@ A *lane* is one inverter. Lanes lie in blocks of `W`, and a block is contiguous:
 kernels' inner loops have a fixed length and fixed distances, which is what makes them vectorise; and one block is read
 and written as one stream. Lanes with the same settings (a *set*) fill blocks of their own, the last one with blanks.
 
-Compiled kernels hold these numbers, and numba keeps them by the text of the kernel's own file: after a change here empty
-the ``__pycache__`` of this folder and of `twin`.
+A lane's rows stand in four arrays (`Lanes`), so that each part of a step goes through what it needs and no more: what is
+asked at every look, what only a state machine knows, times, and marks. Times are whole ticks: exact over any number of
+steps, and half as wide as a float.
+
+Compiled kernels hold these numbers: see `compiled`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+
+from vpp.kernel.signals import FloatArray, Int32Array
 
 W: Final = 64
 
 
-def _offsets(first: int, last: int) -> tuple[np.uint64, ...]:
-    """Where the rows first…last-1 of a block begin; unsigned, so that compiled indexing has no case for negative ones."""
-    return tuple(np.uint64(W * row) for row in range(first, last))
+class Lanes(NamedTuple):
+    """The lanes of a fleet, blocks of rows, flat.
+
+    Attributes:
+        asked: what an inverter is asked with at every look.
+        more: what those with a state machine are asked with besides, and what it remembers.
+        ticks: its times.
+        marks: its status and switches.
+    """
+
+    asked: FloatArray
+    more: FloatArray
+    ticks: Int32Array
+    marks: npt.NDArray[np.int8]
 
 
-# What an inverter without a state machine is asked with, at every look: voltage [pu], active power wanted before
-# volt-watt [MW], commanded reactive power [Mvar], 1 where that leads, nameplate and rated power [MVA, MW], lags of
-# reactive power [of nameplate] and volt-watt [of rated].
-V, P_WANT, Q_OFFER, FOLLOWS, S, PR, Q_LAG, P_LAG = _offsets(0, 8)
-# What the others are asked with as well: status, followed reference [pu], a bound on the magnitude of active power and
-# the least there is [MW], charging over rated power.
-STATUS, VREF, P_TOP, P_MIN, RATIO = _offsets(8, 13)
-# What the state machine is given: frequency [Hz], active power offered and the most there is [MW], 1 where service is
-# permitted, the device's own random number in 0…1.
-F, P_OFFER, P_MAX, PERMIT, WAIT = _offsets(13, 18)
-# Its times [s], above zero on the high and below zero on the low side.
-T_V1, T_V2, T_F1, T_F2, T_ES, T_BLOCK = _offsets(18, 24)
-# Its powers [of rated]: ramp of entering service, limit, droop and where that began, its event (1 above, -1 below the
-# deadband, ±0.5 on the way back, 0 at rest), what was delivered last.
-P_ES, P_CAP, PF_LAG, PF_PRE, PF_EVENT, P_OUT = _offsets(24, 30)
-ROWS: Final = 30
-SIZE: Final = np.uint64(ROWS * W)
+def _offsets(count: int) -> tuple[np.uint64, ...]:
+    """Where the rows of a block begin; unsigned, so that compiled indexing has no case for negative ones."""
+    return tuple(np.uint64(W * row) for row in range(count))
+
+
+# Asked at every look: voltage [pu], active power offered, and in its place what is wanted before volt-watt [MW],
+# commanded reactive power [Mvar], nameplate and rated power [MVA, MW], lags of reactive power [of nameplate] and
+# volt-watt [of rated].
+V, P_WANT, Q_OFFER, S, PR, Q_LAG, P_LAG = _offsets(7)
+# Asked with besides: the least power there is [MW], charging over rated power, followed reference [pu], power delivered last
+# [MW, Mvar]. For the state machine: frequency [Hz], the most power there is [MW], limit, droop and where that began [of rated].
+P_MIN, RATIO, VREF, P_OUT, Q_OUT, F, P_MAX, P_CAP, PF_LAG, PF_PRE = _offsets(10)
+# Ticks: outside of voltage and frequency, above zero on the high and below zero on the low side; within the criteria of
+# entering service; since the output was blocked or released; in service. And the device's own random number, of `LONGEST`.
+T_V1, T_V2, T_F1, T_F2, T_ES, T_BLOCK, T_RAMP, WAIT = _offsets(8)
+# Marks: status, 1 where commanded reactive power leads, 1 where service is permitted; droop (2 above, -2 below the
+# deadband, 1 and -1 on the way back, 0 at rest).
+STATUS, FOLLOWS, PERMIT, EVENT = _offsets(4)
+
+# The rows by name, in the order of the arrays of `Lanes`, and what their numbers are.
+ROWS: Final = (
+    ("V", "P_WANT", "Q_OFFER", "S", "PR", "Q_LAG", "P_LAG"),
+    ("P_MIN", "RATIO", "VREF", "P_OUT", "Q_OUT", "F", "P_MAX", "P_CAP", "PF_LAG", "PF_PRE"),
+    ("T_V1", "T_V2", "T_F1", "T_F2", "T_ES", "T_BLOCK", "T_RAMP", "WAIT"),
+    ("STATUS", "FOLLOWS", "PERMIT", "EVENT"),
+)
+PLACE: Final = {name: (part, k) for part, rows in enumerate(ROWS) for k, name in enumerate(rows)}
+TYPES: Final[tuple[Any, ...]] = (np.float64, np.float64, np.int32, np.int8)
+A_SIZE, M_SIZE, T_SIZE, K_SIZE = (np.uint64(W * len(rows)) for rows in ROWS)
+
+PER_SECOND: Final = 1e4  # ticks
+LONGEST: Final = 2.0**31 - 1.0  # where times end [ticks]: 60 hours
 
 # What comes out: active and reactive power [MW, Mvar], how they answer to voltage, and the lags at the end of the step.
-P, Q, P_BY_V, Q_BY_V, Q_LAGGED, P_LAGGED = _offsets(0, 6)
 OUT: Final = 6
+P, Q, P_BY_V, Q_BY_V, Q_LAGGED, P_LAGGED = _offsets(OUT)
 OUT_SIZE: Final = np.uint64(OUT * W)
-POWER_SIZE: Final = np.uint64(2 * W)  # the first two rows
 
 # Status of a lane (OpenDER's names); `CEASED` is added while the output is blocked.
-TRIP, ENTERING, CONTINUOUS, MANDATORY, PERMISSIVE, CEASE, MOMENTARY, NOT_DEFINED = map(float, range(8))
-CEASED: Final = 8.0
+TRIP, ENTERING, CONTINUOUS, MANDATORY, PERMISSIVE, CEASE, MOMENTARY, NOT_DEFINED = range(8)
+CEASED: Final = 8
 STATUSES: Final = (
     "Trip", "Entering Service", "Continuous Operation", "Mandatory Operation", "Permissive Operation", "Cease to Energize",
     "Momentary Cessation", "Not Defined",

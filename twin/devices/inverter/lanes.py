@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,25 @@ from twin.devices.inverter.table import compile_table
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray, Int32Array, IntArray
+
+_BLANK: Mapping[str, npt.ArrayLike] = {
+    "V": 1.0, "S": 1.0, "PR": 1.0, "RATIO": 1.0, "PERMIT": 1, "P_CAP": 1.0, "VREF": 1.0, "STATUS": c.CONTINUOUS,
+    "T_RAMP": c.LONGEST,
+}  # fmt: skip
+
+
+def _empty(n: int) -> list[npt.NDArray[Any]]:
+    """Rows of ``n`` lanes, (rows, n) of each part."""
+    return [np.zeros((len(rows), n), kind) for rows, kind in zip(c.ROWS, c.TYPES, strict=True)]
+
+
+def _filled(rows: Mapping[str, npt.ArrayLike], n: int) -> list[npt.NDArray[Any]]:
+    """The same, and these rows filled."""
+    parts = _empty(n)
+    for name, value in rows.items():
+        part, k = c.PLACE[name]
+        parts[part][k] = value
+    return parts
 
 
 @dataclass(slots=True)
@@ -30,7 +50,7 @@ class Inverters:
         resource: (lanes,) column of each lane, -1 for a blank; lanes that look at the voltage first.
         active: number of lanes that look at the voltage within a step.
         lane: (m,) lane of each inverter.
-        lanes: blocks of lanes, flat; see `columns`.
+        lanes: blocks of lanes; see `columns`.
         table: (sets, COLUMNS) the distinct sets of settings.
         start: (sets + 1,) first block of each set.
         active_sets: number of sets that look at the voltage; they stand first.
@@ -46,7 +66,7 @@ class Inverters:
     resource: IntArray = field(init=False)
     active: int = field(init=False)
     lane: IntArray = field(init=False)
-    lanes: FloatArray = field(init=False)
+    lanes: c.Lanes = field(init=False)
     table: FloatArray = field(init=False)
     start: IntArray = field(init=False)
     active_sets: int = field(init=False)
@@ -78,7 +98,8 @@ class Inverters:
         self.table, self.active_sets = found.table, found.active_sets
         self.active = int(self.start[self.active_sets]) * c.W
         self.explicit = bool(np.any(self.table[:, c.EXPLICIT] > 0))
-        self.lanes = np.zeros(int(self.start[-1]) * int(c.SIZE))
+        blocks = int(self.start[-1])
+        self.lanes = c.Lanes(*(part.reshape(-1) for part in _empty(blocks * c.W)))
 
     def node(self) -> Int32Array:
         """(lanes,) first node of each lane, -1 for blanks and where it is not energised."""
@@ -87,60 +108,66 @@ class Inverters:
         of_resource[terminal.resource[::-1]] = terminal.node[::-1]
         return of_resource[self.resource]
 
-    def row(self, offset: np.uint64) -> FloatArray:
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """The lanes' arrays, in the order of `columns.ROWS`."""
+        return tuple(self.lanes)
+
+    def row(self, name: str) -> npt.NDArray[Any]:
         """A row of all lanes as a view, (blocks, W)."""
-        return self.lanes.reshape(-1, c.ROWS, c.W)[:, int(offset) // c.W]
+        part, k = c.PLACE[name]
+        flat: npt.NDArray[Any] = self.parts()[part]
+        return flat.reshape(-1, len(c.ROWS[part]), c.W)[:, k]
 
-    def set(self, offset: np.uint64, value: npt.ArrayLike) -> None:
+    def set(self, name: str, value: npt.ArrayLike) -> None:
         """Write a row, one value an inverter."""
-        full = np.zeros(self.resource.size)
+        of_lane = self.row(name)
+        full = np.zeros(of_lane.size, of_lane.dtype)
         full[self.lane] = value
-        self.row(offset)[...] = full.reshape(-1, c.W)
+        of_lane[...] = full.reshape(-1, c.W)
 
-    def get(self, offset: np.uint64) -> FloatArray:
+    def get(self, name: str) -> npt.NDArray[Any]:
         """Read a row, one value an inverter."""
-        return np.asarray(self.row(offset).reshape(-1)[self.lane])
+        return np.asarray(self.row(name).reshape(-1)[self.lane])
 
-    def take(self) -> FloatArray:
-        """All rows by inverter, (ROWS, m)."""
-        rows = self.lanes.reshape(-1, c.ROWS, c.W).transpose(1, 0, 2).reshape(c.ROWS, -1)
-        return np.asarray(rows[:, self.lane])
+    def take(self) -> list[npt.NDArray[Any]]:
+        """All rows by inverter, (rows, m) of each part."""
+        blocks = (part.reshape(-1, len(rows), c.W) for part, rows in zip(self.parts(), c.ROWS, strict=True))
+        whole = (block.transpose(1, 0, 2).reshape(block.shape[1], -1) for block in blocks)
+        return [np.ascontiguousarray(rows[:, self.lane]) for rows in whole]
 
-    def put(self, rows: FloatArray) -> None:
+    def put(self, parts: Sequence[npt.NDArray[Any]]) -> None:
         """Fill the lanes with rows by inverter; blanks are harmless ones in service."""
-        blank = np.zeros(c.ROWS)
-        for offset in (c.V, c.S, c.PR, c.RATIO, c.PERMIT, c.P_ES, c.P_CAP, c.VREF):
-            blank[int(offset) // c.W] = 1.0
-        blank[int(c.STATUS) // c.W], blank[int(c.P_TOP) // c.W] = c.CONTINUOUS, c.FAR
-        full = np.repeat(blank[:, None], self.resource.size, axis=1)
-        full[:, self.lane] = rows
-        self.lanes[:] = full.reshape(c.ROWS, -1, c.W).transpose(1, 0, 2).reshape(-1)
+        whole = _filled(_BLANK, self.resource.size)
+        for part, full, rows in zip(self.parts(), whole, parts, strict=True):
+            full[:, self.lane] = rows
+            part[:] = full.reshape(len(full), -1, c.W).transpose(1, 0, 2).reshape(-1)
 
-    def _fresh(self) -> FloatArray:
-        """Rows of inverters that are in service and have just begun, (ROWS, m)."""
-        rows = np.zeros((c.ROWS, self.inverter.size))
-        sets = np.searchsorted(self.start * c.W, self.lane, side="right") - 1
-        mine = self.table[sets].T if self.inverter.size else np.zeros((c.COLUMNS, 0))
+    def _fresh(self) -> list[npt.NDArray[Any]]:
+        """Rows of inverters that are in service and have just begun."""
+        mine = self._mine()
         charge = np.maximum(-self.fleet.p_min_mw[self.inverter], 0.0)
         give = np.maximum(self.fleet.p_max_mw[self.inverter], 0.0)
         rated = np.maximum(np.where(give > 0, give, charge), 1e-12)
         random = np.random.Generator(np.random.PCG64([self.seed, 1547])).random(self.fleet.n)[self.inverter]
         nominal = self.settings.f_nom_hz
-        for offset, value in (
-            (c.V, 1.0), (c.F, np.where(nominal > 0, nominal, 50.0)), (c.PERMIT, 1.0), (c.S, self.s_mva), (c.PR, rated),
-            (c.RATIO, np.where((give > 0) & (charge > 0), charge / rated, 1.0)), (c.WAIT, random),
-            (c.STATUS, c.CONTINUOUS), (c.T_ES, c.FAR), (c.T_BLOCK, c.FAR), (c.P_ES, c.ES_DONE), (c.P_CAP, mine[c.AP_LIMIT]),
-            (c.P_LAG, mine[c.P1]), (c.P_OUT, c.FAR), (c.P_TOP, c.BIG),
-        ):  # fmt: skip
-            rows[int(offset) // c.W] = value
-        return rows
+        rows: Mapping[str, npt.ArrayLike] = {
+            "V": 1.0, "F": np.where(nominal > 0, nominal, 50.0), "PERMIT": 1, "S": self.s_mva, "PR": rated,
+            "RATIO": np.where((give > 0) & (charge > 0), charge / rated, 1.0), "WAIT": random * c.LONGEST,
+            "STATUS": c.CONTINUOUS, "T_ES": c.LONGEST, "T_BLOCK": c.LONGEST, "T_RAMP": c.LONGEST,
+            "P_CAP": mine[:, c.AP_LIMIT], "P_LAG": mine[:, c.P1], "P_OUT": c.FAR,
+        }  # fmt: skip
+        return _filled(rows, self.inverter.size)
+
+    def _mine(self) -> FloatArray:
+        """(m, COLUMNS) settings of each inverter."""
+        return np.asarray(self.table[np.searchsorted(self.start * c.W, self.lane, side="right") - 1])
 
     def slopes(self) -> tuple[FloatArray, FloatArray]:
         """Steepest |dq/dv| and |dp/dv| of each lane's curves [Mvar/pu, MW/pu]; 0 where a function is off."""
         t = self.table
         steps = np.abs(np.stack([t[:, c.D1] * t[:, c.W1], t[:, c.D2] * t[:, c.W2], t[:, c.D3] * t[:, c.W3]]))
         sizes = np.diff(self.start) * c.W
-        s, rated = self.row(c.S).reshape(-1), self.row(c.PR).reshape(-1)
+        s, rated = self.row("S").reshape(-1), self.row("PR").reshape(-1)
         p_slope = np.repeat(np.abs(t[:, c.DP] * t[:, c.UW]) * t[:, c.PV], sizes) * rated
         tangent = np.abs(t[:, c.PF_SIGN]) * np.sqrt(1.0 / np.minimum(t[:, c.PF_COS], t[:, c.PF_COS] + t[:, c.PF_D]) ** 2 - 1.0)
         pieces = np.abs(t[:, c.E1 : c.E5 + 1] * t[:, c.XW1 : c.XW5 + 1]).max(axis=1, initial=0.0)
@@ -148,14 +175,14 @@ class Inverters:
         return np.repeat(steps.max(axis=0, initial=0.0) * t[:, c.QV], sizes) * s + by_power * p_slope, p_slope
 
     def lag(self, dt_s: float) -> FloatArray:
-        """Share of a change that comes through within a step: reactive power, volt-watt, droop, reference; (4, sets).
+        """What a step lets through, (5, sets): share of a change of Q, volt-watt, droop and reference; rise of power [pu].
 
         A step longer than three response times is steady: 1, the curve holds exactly.
         """
         times = self.table[:, [c.Q_T, c.PV_T, c.PF_T, c.VREF_T]].T.copy()
         times[3] *= math.log(10.0)  # a time constant, where the others are response times
         share = -np.expm1(-dt_s * math.log(10.0) / np.maximum(times, 1e-9))
-        return np.where(dt_s > 3.0 * times, 1.0, share)
+        return np.vstack([np.where(dt_s > 3.0 * times, 1.0, share), self.table[:, c.RT_RATE] * dt_s])
 
     def adopt(self, settings: Settings, at: IntArray) -> None:
         """Take new settings for the inverters in the fleet's columns ``at``: they act once their execution delay is over.
@@ -180,9 +207,11 @@ class Inverters:
                 waiting.append((left[~now] - dt_s, where[~now], block[:, ~now]))
         self.pending = waiting
         if changed:
-            rows = self.take()
+            parts = self.take()
             self.compile()
-            self.put(rows)
+            part, row = c.PLACE["P_OUT"]
+            parts[part][row, self._mine()[:, c.EXPLICIT] == 0.0] = c.FAR
+            self.put(parts)
         return changed
 
     def step(
@@ -208,14 +237,13 @@ class Inverters:
         """
         self.due(dt_s)
         most = p_mw if p_max_mw is None else p_max_mw
-        for offset, value in (
-            (c.V, vm_pu), (c.F, f_hz), (c.P_OFFER, p_mw), (c.P_WANT, p_mw), (c.P_MIN, p_min_mw), (c.P_MAX, most),
-            (c.Q_OFFER, q_mvar), (c.FOLLOWS, follow_q), (c.PERMIT, permit),
+        for name, value in (
+            ("V", vm_pu), ("F", f_hz), ("P_WANT", p_mw), ("P_MIN", p_min_mw), ("P_MAX", most),
+            ("Q_OFFER", q_mvar), ("FOLLOWS", follow_q), ("PERMIT", permit),
         ):  # fmt: skip
-            self.set(offset, value)
-        power = np.zeros(int(self.start[-1]) * int(c.POWER_SIZE))
-        alone(self.start, self.table, self.lag(dt_s), self.lanes, power, dt_s)
-        return np.asarray(power.reshape(-1, 2, c.W).transpose(1, 0, 2).reshape(2, -1)[:, self.lane])
+            self.set(name, value)
+        alone(self.start, self.table, self.lag(dt_s), self.lanes, dt_s)
+        return np.stack([self.get("P_OUT"), self.get("Q_OUT")])
 
     def output(self) -> FloatArray:
         """Room for what comes out of all lanes, flat."""
@@ -223,12 +251,12 @@ class Inverters:
 
     def status(self) -> IntArray:
         """Status of each inverter, an index into `columns.STATUSES`."""
-        return np.asarray(self.get(c.STATUS), np.int64) % int(c.CEASED)
+        return np.asarray(self.get("STATUS"), np.int64) % c.CEASED
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         return {
-            "lanes": self.take(),
+            **dict(zip(c.Lanes._fields, self.take(), strict=True)),
             "settings": self.settings.block.copy(),
             "left": [left.copy() for left, _, _ in self.pending],
             "where": [where.copy() for _, where, _ in self.pending],
@@ -241,7 +269,7 @@ class Inverters:
         if changed:
             self.settings.block[:] = state["settings"]
             self.compile()
-        self.put(state["lanes"])
+        self.put([state[name] for name in c.Lanes._fields])
         waiting = zip(state["left"], state["where"], state["waiting"], strict=True)
         self.pending = [(left.copy(), where.copy(), block.copy()) for left, where, block in waiting]
         return changed

@@ -4,56 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from vpp.grid.contingency import radial
-from vpp.grid.contingency.meshed import MeshedOutages
+from vpp.grid.contingency.measure import WORSE, Bounds, Extremes, Found, first_of, joined, measure, no_extremes, room
 from vpp.grid.contingency.outages import Outages, branch_title
+from vpp.grid.contingency.solve import OutageSolver
+from vpp.grid.limits import LOADING, QUANTITIES, VM_HIGH, VM_LOW, Checks, Limits, check
 from vpp.grid.network import Network
-from vpp.grid.powerflow.choose import choose
-from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, IntArray
+from vpp.grid.powerflow.choose import check_first_solve, choose
+from vpp.grid.tables import BoolArray, ByteArray, ComplexArray, FloatArray, Int32Array, IntArray
 
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as a violation after an outage.
-
-    Attributes:
-        vm_low_pu, vm_high_pu: band of bus voltages.
-        loading: highest current of rated current.
-        rating: (branches,) factor on each branch's rated current: an emergency rating of 1.2, a summer rating of 0.9.
-    """
-
-    vm_low_pu: float = 0.9
-    vm_high_pu: float = 1.1
-    loading: float = 1.0
-    rating: FloatArray | float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One limit that an outage breaks.
+class Violations(NamedTuple):
+    """Limits that outages break: the worst case's first, within a case the most severe first; arrays of one length.
 
     Attributes:
         case: number of the outage.
-        quantity: "loading", "vm_low" or "vm_high".
-        element: branch or bus.
-        value, limit: what it is and what it may be [1 or pu].
+        quantity: position in `vpp.grid.limits.QUANTITIES`.
+        element: bus of a voltage, branch of a loading.
+        value, limit: pu, or 1.0 = rated current.
+        margin: what is left, in the same unit: negative.
+        base: the value without an outage.
+        severity: -margin over the limit.
     """
 
-    case: int
-    quantity: str
-    element: int
-    value: float
-    limit: float
+    case: IntArray
+    quantity: ByteArray
+    element: Int32Array
+    value: FloatArray
+    limit: FloatArray
+    margin: FloatArray
+    base: FloatArray
+    severity: FloatArray
 
     @property
-    def excess(self) -> float:
-        """By how much of the limit it is beyond it."""
-        return abs(self.value - self.limit) / self.limit
+    def caused(self) -> BoolArray:
+        """Mask of those that the outage makes, or makes worse."""
+        worse = np.where(self.quantity == VM_LOW, -1.0, 1.0) * (self.value - self.base)
+        return ~(worse <= WORSE * self.base)
+
+
+class Lost(NamedTuple):
+    """What every outage cuts off; arrays (cases,).
+
+    Attributes:
+        buses: number of buses.
+        load_mw, generation_mw: consumption and generation, by node, as magnitudes.
+    """
+
+    buses: IntArray
+    load_mw: FloatArray
+    generation_mw: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +67,65 @@ class Contingencies:
 
     Attributes:
         network: the network.
-        outages: the cases.
+        outages: the cases, with what each cuts off and whether it parts the network.
         converged: (cases,) whether what is left alive has a solution.
-        loading_max, loading_branch: (cases,) highest loading and where; NaN and -1 where there is none.
-        vm_min_pu, vm_min_bus, vm_max_pu, vm_max_bus: (cases,) extreme voltages and where.
-        lost_p_mw: (cases,) consumption and generation that is cut off, summed by magnitude.
-        lost_buses: (cases,) number of buses cut off.
-        violations: all violations, the worst case first, within it the worst violation first.
-        base: the same numbers without any outage: (loading_max, vm_min_pu, vm_max_pu).
+        extremes: highest loading and extreme voltages of every case.
+        lost: what every case cuts off.
+        violations: all violations, ranked.
+        base: the limits without any outage, with the ratings that hold then.
+        v_base: (n_node,) voltages without any outage, pu.
     """
 
     network: Network
     outages: Outages
     converged: BoolArray
-    loading_max: FloatArray
-    loading_branch: IntArray
-    vm_min_pu: FloatArray
-    vm_min_bus: IntArray
-    vm_max_pu: FloatArray
-    vm_max_bus: IntArray
-    lost_p_mw: FloatArray
-    lost_buses: IntArray
-    violations: tuple[Violation, ...]
-    base: tuple[float, float, float]
+    extremes: Extremes
+    lost: Lost
+    violations: Violations
+    base: Checks
+    v_base: ComplexArray
 
     def ranking(self) -> IntArray:
-        """Cases, the worst first: no solution, then by lost power, then by the largest excess over a limit."""
-        excess = np.zeros(len(self.outages))
-        for violation in self.violations:
-            excess[violation.case] = max(excess[violation.case], violation.excess)
-        return np.lexsort((-excess, -self.lost_p_mw, self.converged)).astype(np.int64)
+        """Cases, the worst first."""
+        return _ranking(self.converged, self.lost, self.extremes)
 
-    def describe(self, violation: Violation) -> str:
+    def islanding(self, case: int) -> str:
+        """Class of a case: "lost" (buses are dead), "parted" (an island lives on by its own source), both or neither ("")."""
+        words = ["lost"] * bool(self.lost.buses[case]) + ["parted"] * bool(self.outages.parted[case])
+        return ", ".join(words)
+
+    def describe(self, violation: int) -> str:
         """Say a violation in words."""
-        name = self.outages.outages[violation.case].name
-        if violation.quantity == "loading":
-            where = branch_title(self.network, violation.element)
-            return f"{name} out: {where} at {100 * violation.value:.0f} % of its rating ({100 * violation.limit:.0f} % allowed)"
-        where = self.network.bus_name[violation.element] or f"bus {self.network.bus_id[violation.element]}"
-        return f"{name} out: {where} at {violation.value:.4f} pu (limit {violation.limit:.4g} pu)"
+        found = self.violations
+        element, value, limit = int(found.element[violation]), float(found.value[violation]), float(found.limit[violation])
+        name = self.outages.outages[found.case[violation]].name
+        return f"{name} out: {limit_title(self.network, int(found.quantity[violation]), element, value, limit)}"
+
+
+def limit_title(network: Network, quantity: int, element: int, value: float, limit: float) -> str:
+    """Say a value and its limit in words."""
+    if quantity == LOADING:
+        return f"{branch_title(network, element)} at {100 * value:.1f} % of its rating (limit {100 * limit:.0f} %)"
+    if QUANTITIES[quantity] == "reverse":
+        return f"{branch_title(network, element)} feeds back {value:.4g} MW (limit {limit:.4g} MW)"
+    return f"{bus_title(network, element)} at {value:.4f} pu (limit {limit:.4g} pu)"
+
+
+def element_title(network: Network, quantity: int, element: int) -> str:
+    """The bus or branch that a limit is about."""
+    return bus_title(network, element) if quantity in (VM_LOW, VM_HIGH) else branch_title(network, element)
+
+
+def bus_title(network: Network, bus: int) -> str:
+    """A bus's name for people, or its id where it has none."""
+    name = network.bus_name[bus]
+    return name if name and not name.isdigit() else f"bus {name or network.bus_id[bus]}"
+
+
+def _ranking(converged: BoolArray, lost: Lost, extremes: Extremes) -> IntArray:
+    """Cases, the worst first: no solution, then by lost load, lost generation, the largest excess over a limit, loading."""
+    loading = np.nan_to_num(extremes.loading_max)
+    return np.lexsort((-loading, -extremes.severity, -lost.generation_mw, -lost.load_mw, converged)).astype(np.int64)
 
 
 def analyse(
@@ -111,100 +136,68 @@ def analyse(
 
     Args:
         network: the network.
-        outages: the cases, see `single_outages`.
+        outages: the cases, see `single_outages` and `pairs`.
         p_mw: (n_node,) injections, generation positive.
         q_mvar: (n_node,) injections.
-        limits: what counts as a violation.
+        limits: what is allowed.
         progress: called now and then with (cases done, cases in all).
-        keep: called with the number and the node voltages of every case.
+        keep: called with the number of a block's first case and the block's node voltages (m, n_node).
+
+    Raises:
+        Diverged: there is no solution without an outage.
+        ValueError: limits that do not fit the network.
     """
     limits = limits or Limits()
+    bounds = Bounds(limits.loading(network, outage=True), *limits.band(network), network.node_of_bus)
     engine, _ = choose(network, "auto")
-    base = engine.solve(p_mw, q_mvar)
-    measure = _Measure(network, limits)
-    cases = len(outages)
-    rows = np.full((7, cases), np.nan)
-    violations: list[Violation] = []
-    for k, v in enumerate(_voltages(network, engine.name, outages, p_mw, q_mvar, base.v)):
+    base = check_first_solve(engine, network, p_mw, q_mvar)
+    flows, cases = network.flow_arrays(), len(outages)
+    loading_base, vm_base = network.branch_flows(base.v).loading, network.bus_values(np.abs(base.v))
+    extremes, converged = no_extremes(cases), np.zeros(cases, np.bool_)
+    parts: list[Found] = []
+    free = room(1024)
+    for first, some, v, good in OutageSolver(network).blocks(outages, p_mw, q_mvar, base.v):
+        converged[first : first + len(v)] = good
+        while True:
+            count = int(measure(flows, bounds, some, v, first, loading_base, vm_base, extremes, free))
+            if count <= len(free.case):
+                break
+            free = room(2 * count)
+        parts.append(first_of(free, count))
         if keep is not None:
-            keep(k, v)
-        rows[:, k], found = measure(k, v, outages.outages[k].branches)
-        violations += found
-        if progress is not None and k % 64 == 63:
-            progress(k + 1, cases)
-    if progress is not None:
-        progress(cases, cases)
-    lost_p = np.array([float(np.abs(p_mw[nodes]).sum()) for nodes in outages.lost])
-    at_bus = np.bincount(network.node_of_bus[network.node_of_bus >= 0], minlength=network.n_node)
-    lost_buses = np.array([int(at_bus[nodes].sum()) for nodes in outages.lost], np.int64)
-    whole, _ = measure(-1, base.v, ())
-    where = np.nan_to_num(rows[[1, 3, 5]], nan=-1.0).astype(np.int64)
-    worst: dict[int, float] = {}
-    for violation in violations:
-        worst[violation.case] = max(worst.get(violation.case, 0.0), violation.excess)
-    violations.sort(key=lambda x: (-worst[x.case], x.case, -x.excess))
-    return Contingencies(
-        network, outages, rows[6] == 1.0, rows[0], where[0], rows[2], where[1], rows[4], where[2], lost_p, lost_buses,
-        tuple(violations), (float(whole[0]), float(whole[2]), float(whole[4])),
+            keep(first, v)
+        if progress is not None:
+            progress(first + len(v), cases)
+    lost = _lost(network, outages, p_mw, q_mvar)
+    violations = _ranked(joined(parts), _ranking(converged, lost, extremes), loading_base, vm_base)
+    return Contingencies(network, outages, converged, extremes, lost, violations, check(network, base.v, limits), base.v)
+
+
+def _ranked(found: Found, ranking: IntArray, loading_base: FloatArray, vm_base: FloatArray) -> Violations:
+    """Complete and sort violations."""
+    loading, low = found.quantity == LOADING, found.quantity == VM_LOW
+    margin = np.where(low, found.value - found.limit, found.limit - found.value)
+    base = np.empty(len(found.case))
+    base[loading], base[~loading] = loading_base[found.element[loading]], vm_base[found.element[~loading]]
+    severity = -margin / found.limit
+    place = np.empty(len(ranking), np.int64)
+    place[ranking] = np.arange(len(ranking))
+    order = np.lexsort((-severity, place[found.case]))
+    return Violations(
+        found.case[order], found.quantity[order], found.element[order], found.value[order], found.limit[order],
+        margin[order], base[order], severity[order],
     )  # fmt: skip
 
 
-def _voltages(network: Network, engine: str, outages: Outages, p_mw: FloatArray, q_mvar: FloatArray, v0: ComplexArray):  # type: ignore[no-untyped-def]
-    """Node voltages of every case."""
-    if engine != "tree":
-        yield from MeshedOutages(network).solve(outages, p_mw, q_mvar, v0)
-        return
+def _lost(network: Network, outages: Outages, p_mw: FloatArray, q_mvar: FloatArray) -> Lost:
+    """What every case cuts off."""
     from vpp.grid.powerflow.port import net_injections
 
-    tree = radial.tree_of(network)
-    p, q = net_injections(network, p_mw, q_mvar)
-    s = radial.in_tree_order(tree, (p + 1j * q) / network.sn_mva)
-    start = radial.in_tree_order(tree, v0)
-    f, t = (np.where(x >= 0, tree.position[x], -1).astype(np.int64) for x in (network.branch_from_node, network.branch_to_node))
-    y = np.stack([network.yff, network.yft, network.ytf, network.ytt], 1)
-    block = max(1, 4_000_000 // network.n_node)
-    for first in range(0, len(outages), block):
-        some = outages.outages[first : first + block]
-        starts = np.cumsum([0, *(len(o.branches) for o in some)]).astype(np.int64)
-        branches = np.array([b for o in some for b in o.branches], np.int64)
-        v = np.empty((len(some), network.n_node), np.complex128)
-        took = np.empty(len(some), np.int64)
-        radial.solve_outages(tree, s, start, starts, branches, f, t, y, 1e-10, 100, v, took)
-        yield from v[:, tree.position]
-
-
-class _Measure:
-    """Looks at the voltages of a case: extremes and violations."""
-
-    def __init__(self, network: Network, limits: Limits) -> None:
-        self.network, self.limits = network, limits
-        self.flows = network.flow_arrays()
-        self.work = np.empty((4, network.n_branch))
-        self.rating = np.broadcast_to(np.asarray(limits.rating, np.float64), network.n_branch)
-
-    def __call__(self, case: int, v: ComplexArray, out: tuple[int, ...]) -> tuple[FloatArray, list[Violation]]:
-        """Extremes (7,) and violations of one case."""
-        from vpp.grid.flows import branch_flows_into
-
-        net, limits = self.network, self.limits
-        i_from, i_to, loading, loss = self.work
-        branch_flows_into(self.flows, np.ascontiguousarray(v.real), np.ascontiguousarray(v.imag), i_from, i_to, loading, loss)
-        loading = loading / self.rating
-        loading[list(out)] = np.nan
-        vm = net.bus_values(np.abs(v))
-        row = np.full(7, np.nan)
-        row[6] = float(np.isfinite(vm).any())
-        for at, values, pick in ((0, loading, np.nanargmax), (2, vm, np.nanargmin), (4, vm, np.nanargmax)):
-            if np.isfinite(values).any():
-                which = int(pick(values))
-                row[at], row[at + 1] = values[which], which
-        found = []
-        with np.errstate(invalid="ignore"):
-            tests = (
-                ("loading", loading, loading > limits.loading, limits.loading),
-                ("vm_low", vm, vm < limits.vm_low_pu, limits.vm_low_pu),
-                ("vm_high", vm, vm > limits.vm_high_pu, limits.vm_high_pu),
-            )
-        for quantity, values, beyond, limit in tests:
-            found += [Violation(case, quantity, int(i), float(values[i]), limit) for i in np.flatnonzero(beyond)]
-        return row, found
+    p, _ = net_injections(network, p_mw, q_mvar)
+    buses = np.bincount(network.node_of_bus[network.node_of_bus >= 0], minlength=network.n_node)
+    size = [len(nodes) for nodes in outages.lost]
+    case, nodes = np.repeat(np.arange(len(size)), size), np.concatenate([np.zeros(0, np.int32), *outages.lost])
+    bus, load, generation = (
+        np.bincount(case, x[nodes], len(size)).astype(np.float64) for x in (buses, np.maximum(-p, 0.0), np.maximum(p, 0.0))
+    )
+    return Lost(np.rint(bus).astype(np.int64), load, generation)

@@ -1,7 +1,7 @@
 """Outages and what they cut off.
 
-A branch whose outage parts the network is a *bridge*. What it cuts from every source is *lost*: it is dead, and the rest
-is solved without it. An outage that leaves several live islands, each with a source, loses nothing.
+A branch whose outage parts the network is a *bridge*. What it cuts from every slack source is *lost*: it is dead, its
+voltage-controlled generators with it, and the rest is solved without it. What it parts with a source of its own lives on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from vpp.grid.limits import branches_named
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.tables import BoolArray, Int32Array, IntArray
 
@@ -35,13 +36,13 @@ class Outages:
 
     Attributes:
         outages: (cases,) the outages.
-        lost: (cases,) nodes that lose every source, ascending.
-        islanding: (cases,) True where the outage parts the network, whether anything is lost or not.
+        lost: (cases,) nodes that lose every source, ascending; inner nodes and open line ends among them.
+        parted: (cases,) True where the outage leaves more live islands than before, each with a source of its own.
     """
 
     outages: tuple[Outage, ...]
     lost: tuple[Int32Array, ...]
-    islanding: BoolArray
+    parted: BoolArray
 
     def __len__(self) -> int:
         """Number of cases."""
@@ -52,40 +53,63 @@ class Outages:
         """Find what each outage cuts off; ValueError for a branch that there is not."""
         for outage in outages:
             wrong = [b for b in outage.branches if not 0 <= b < network.n_branch]
-            if wrong or not outage.branches:
-                raise ValueError(f"outage {outage.name!r}: no branch {wrong[0] if wrong else ''} of {network.n_branch}")
+            if not outage.branches:
+                raise ValueError(f"outage {outage.name!r} has no branch")
+            if wrong:
+                raise ValueError(f"outage {outage.name!r}: no branch {wrong[0]}, there are {network.n_branch}")
         graph = _Graph.of(network)
-        lost, islanding = [], np.zeros(len(outages), np.bool_)
-        for k, outage in enumerate(outages):
-            lost_now, parts = graph.without(np.array(outage.branches, np.int64))
-            lost.append(lost_now)
-            islanding[k] = parts
-        return cls(tuple(outages), tuple(lost), islanding)
+        found = [graph.without(np.array(outage.branches, np.int64)) for outage in outages]
+        return cls(tuple(outages), tuple(lost for lost, _ in found), np.array([parted for _, parted in found], np.bool_))
 
 
 def single_outages(network: Network, kinds: Iterable[str] = ("line", "trafo", "trafo3w", "impedance")) -> Outages:
-    """Every N-1 case: each closed branch of these kinds alone; a three-winding transformer is one outage of three branches."""
+    """Every N-1 case: each energised branch of these kinds alone; a three-winding transformer is one outage of three branches.
+
+    Raises:
+        ValueError: for a kind that there is not.
+    """
+    kinds = tuple(kinds)
+    wrong = [kind for kind in kinds if kind not in BRANCH_KINDS]
+    if wrong:
+        raise ValueError(f"no kind of branch {wrong[0]!r}; there are {', '.join(BRANCH_KINDS)}")
     wanted = [BRANCH_KINDS.index(kind) for kind in kinds]
-    on = np.flatnonzero(network.branch_closed & np.isin(network.branch_kind, wanted))
+    on = np.flatnonzero(network.branch_on & np.isin(network.branch_kind, wanted))
+    return Outages.of(network, _single(network, on))
+
+
+def outages_named(network: Network, keys: Iterable[str]) -> list[Outage]:
+    """Single outages of kinds ("trafo") and elements ("line:12", its id in the source), those that are off left out.
+
+    Raises:
+        ValueError: for a kind or an element that the network does not have.
+    """
+    found = np.concatenate([np.zeros(0, np.int64), *(branches_named(network, key) for key in keys)])
+    on = network.branch_on[found]
+    return _single(network, np.array(list(dict.fromkeys(found[on].tolist())), np.int64))
+
+
+def _single(network: Network, branches: IntArray) -> list[Outage]:
+    """One outage for each element of these branches."""
     three = BRANCH_KINDS.index("trafo3w")
     cases: dict[tuple[int, int], list[int]] = {}
-    for b in on.tolist():
+    for b in branches.tolist():
         kind = int(network.branch_kind[b])
         cases.setdefault((kind, int(network.branch_id[b]) if kind == three else b), []).append(b)
-    return Outages.of(network, [Outage(tuple(branches), branch_title(network, branches[0])) for branches in cases.values()])
+    return [Outage(tuple(group), branch_title(network, group[0])) for group in cases.values()]
 
 
-def pairs(network: Network, first: Iterable[int], second: Iterable[int] | None = None) -> Outages:
-    """N-1-1: every pair of two branches out of a list, or of one list with another."""
-    one = list(first)
-    both = [(a, b) for i, a in enumerate(one) for b in (one[i + 1 :] if second is None else second) if a != b]
-    title = [f"{branch_title(network, a)} + {branch_title(network, b)}" for a, b in both]
-    return Outages.of(network, [Outage(pair, name) for pair, name in zip(both, title, strict=True)])
+def pairs(network: Network, first: Sequence[Outage], second: Sequence[Outage] | None = None) -> Outages:
+    """N-1-1: every pair out of a list, or of one list with another."""
+    both = [(a, b) for i, a in enumerate(first) for b in (first[i + 1 :] if second is None else second) if a != b]
+    return Outages.of(network, [Outage((*a.branches, *b.branches), f"{a.name} + {b.name}") for a, b in both])
 
 
 def branch_title(network: Network, branch: int) -> str:
     """A branch's name for people, or its kind and id where it has none."""
-    return network.branch_name[branch] or f"{BRANCH_KINDS[network.branch_kind[branch]]} {network.branch_id[branch]}"
+    name, kind = network.branch_name[branch], BRANCH_KINDS[network.branch_kind[branch]]
+    if kind == "trafo3w":
+        name = name.rpartition(" (")[0]  # its legs have their side behind the name
+    return name or f"{kind} {network.branch_id[branch]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +121,9 @@ class _Graph:
         enter, leave: time at which the search comes to and leaves a node: a subtree is a range of times.
         by_time: node by time.
         below: far end of each branch that is a bridge, -1 for the others.
-        source_count: (n + 1,) sources among the first nodes by time.
+        source: slack nodes.
+        live: (n,) True where there is a source without any outage.
+        islands: number of live islands without any outage.
     """
 
     a: IntArray
@@ -107,29 +133,32 @@ class _Graph:
     by_time: IntArray
     below: IntArray
     source: IntArray
+    live: BoolArray
+    islands: int
 
     @classmethod
     def of(cls, network: Network) -> _Graph:
+        """Search the network once."""
         a, b = network.branch_from_node.astype(np.int64), network.branch_to_node.astype(np.int64)
         source = network.slack_node.astype(np.int64)
         start, branch = _incidence(network.n_node, a, b)
-        return cls(a, b, *_search(network.n_node, start, branch, a, b, source), source)
+        return cls(a, b, *_search(network.n_node, start, branch, a, b, source), source, *reach(network.n_node, a, b, source))
 
     def without(self, out: IntArray) -> tuple[Int32Array, bool]:
-        """Nodes without a source once these branches are out, and whether the network is parted."""
+        """Nodes without a source once these branches are out, and whether there are more live islands."""
         if len(out) == 1:
             child = self.below[out[0]]
             if child < 0:
                 return np.zeros(0, np.int32), False
-            inside = slice(self.enter[child], self.leave[child])
-            with_source = np.any((self.enter[self.source] >= inside.start) & (self.enter[self.source] < inside.stop))
-            nodes = np.zeros(0, np.int64) if with_source else self.by_time[inside]
-            return np.sort(nodes).astype(np.int32), True
-        keep = self.a >= 0
-        keep[out] = False
-        reached, parts = _reach(len(self.enter), self.a[keep], self.b[keep], self.source)
-        whole, parts_before = _reach(len(self.enter), self.a[self.a >= 0], self.b[self.a >= 0], self.source)
-        return np.flatnonzero(whole & ~reached).astype(np.int32), bool(parts > parts_before)
+            first, end = self.enter[child], self.leave[child]
+            times = self.enter[self.source]
+            if np.any((times >= first) & (times < end)):
+                return np.zeros(0, np.int32), True
+            return np.sort(self.by_time[first:end]).astype(np.int32), False
+        a = self.a.copy()
+        a[out] = -1
+        live, islands = reach(len(self.live), a, self.b, self.source)
+        return np.flatnonzero(self.live & ~live).astype(np.int32), bool(islands > self.islands)
 
 
 @njit(cache=True)
@@ -195,11 +224,13 @@ def _search(
 
 
 @njit(cache=True)
-def _reach(n: int, a: IntArray, b: IntArray, source: IntArray) -> tuple[BoolArray, int]:
-    """Nodes joined to a source by branches (a, b), and the number of parts of the whole."""
+def reach(n: int, a: IntArray, b: IntArray, source: IntArray) -> tuple[BoolArray, int]:
+    """Nodes joined to a source by branches (a, b), -1 where off, and the number of islands that have a source."""
     root = np.arange(n)
     for k in range(a.size):
         x, y = a[k], b[k]
+        if x < 0 or y < 0:
+            continue
         while root[x] != x:
             root[x] = root[root[x]]
             x = root[x]
@@ -207,14 +238,14 @@ def _reach(n: int, a: IntArray, b: IntArray, source: IntArray) -> tuple[BoolArra
             root[y] = root[root[y]]
             y = root[y]
         root[max(x, y)] = min(x, y)
-    parts = 0
-    for k in range(n):
-        x = k
+    live = np.zeros(n, np.bool_)
+    islands = 0
+    for x in source:
         while root[x] != x:
             x = root[x]
-        root[k] = x
-        parts += x == k
-    live = np.zeros(n, np.bool_)
-    for s in source:
-        live[root[s]] = True
-    return live[root], parts
+        islands += not live[x]
+        live[x] = True
+    for k in range(n):  # a root has the lowest number of its island, so it is settled before the others
+        root[k] = root[root[k]]
+        live[k] = live[root[k]]
+    return live, islands

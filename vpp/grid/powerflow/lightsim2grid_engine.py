@@ -39,6 +39,11 @@ class LightSim2Grid:
         self._start = self._no_load()
         self._algorithm: object = None
 
+    @property
+    def no_load(self) -> ComplexArray:
+        """Voltages (n_node,) where a solve begins that is given no start."""
+        return self._start
+
     def _no_load(self) -> ComplexArray:
         """Voltages without injections, |V| at PV nodes set: right behind any phase shift, unlike a flat start."""
         from scipy.sparse.linalg import splu

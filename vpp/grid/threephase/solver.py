@@ -81,8 +81,8 @@ class CurrentInjection:
         out = self._batch(self.bound, p, q)
         again = np.flatnonzero(~out.converged & np.isfinite(p).all(axis=1) & np.isfinite(q).all(axis=1))
         if len(again) and self.second is not None:
-            for mine, other in zip(out, self._batch(self.second, p[again], q[again]), strict=True):
-                mine[again] = other
+            other = self._batch(self.second, p[again], q[again])
+            out.v[again], out.converged[again], out.iterations[again] = other.v, other.converged, other.iterations
         return out
 
     def _batch(self, to: Bound, p: FloatArray, q: FloatArray) -> BatchSolution:

@@ -1,0 +1,126 @@
+"""From a scenario's meters to those that stand in the twin's network, and to the estimator that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from controllers.estimation.service import GridEstimator
+from scenarios.desk import Estimating
+from scenarios.schema.metering import HeadMeters, SmartMeters, VoltageMeters
+from twin.grid_meters import GridMeters
+from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.profiles import Profiles
+from vpp.kernel.fleet import Fleet
+from vpp.kernel.grid_points import PointLayout
+from vpp.kernel.signals import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from scenarios.schema.scenario import Scenario
+
+Point = tuple[str, str, str, str, float, int, int, int]  # id, quantity, element, side, sigma, branch, node, delay
+
+
+def grid_meters(scenario: Scenario, network: Network, fleet: Fleet, rating_mva: FloatArray) -> GridMeters | None:
+    """The meters that the scenario places; None where it places none."""
+    points: list[Point] = []
+    for part in scenario.meters:
+        delay = round(part.delay_s / scenario.time.step_s)
+        if isinstance(part, VoltageMeters):
+            points += _voltages(part, network, delay)
+        elif isinstance(part, HeadMeters):
+            points += _heads(part, network, float(rating_mva.sum()), delay)
+        else:
+            points += _smart(part, network, fleet, rating_mva, delay, scenario.seed)
+    unique = list({point[0]: point for point in reversed(points)}.values())[::-1]  # the first of two at the same place stays
+    if not unique:
+        return None
+    name, quantity, element, side, sigma, branch, node, late = zip(*unique, strict=True)
+    layout = PointLayout(name, quantity, ("",) * len(name), element, side, sigma)
+    return GridMeters(network, layout, np.array(branch), np.array(node), np.array(late), scenario.seed)
+
+
+def busbars(network: Network) -> IntArray:
+    """Nodes of the sources and those that transformers feed right from them."""
+    kind, on = np.array(BRANCH_KINDS)[network.branch_kind], network.branch_closed
+    trafo = on & np.isin(kind, ("trafo", "trafo3w"))
+    f, t = network.branch_from_node[trafo], network.branch_to_node[trafo]
+    at = np.zeros(network.n_node, np.bool_)
+    at[network.slack_node] = True
+    inner = network.node_bus < 0
+    for _ in range(2):  # a three-winding transformer has an inner node between
+        from_here = at[f] | at[t]
+        at[f[from_here]] = at[t[from_here]] = True
+        if not inner[at].any():
+            break
+    return np.flatnonzero(at)
+
+
+def _bus(network: Network, node: int) -> int:
+    """Id of a node's bus, -1 for an inner node."""
+    position = int(network.node_bus[node])
+    return int(network.bus_id[position]) if position >= 0 else -1
+
+
+def _voltages(part: VoltageMeters, network: Network, delay: int) -> list[Point]:
+    """Points of voltage transformers."""
+    nodes: IntArray
+    if part.at == "all":
+        nodes = np.arange(network.n_node)
+    elif isinstance(part.at, str):
+        nodes = network.slack_node.astype(np.int64) if part.at == "sources" else busbars(network)
+    else:
+        nodes = network.node_of_bus[np.isin(network.bus_id, part.at)].astype(np.int64)
+    found = [(node, _bus(network, node)) for node in np.unique(nodes[nodes >= 0]).tolist()]
+    return [(f"vm bus {b}", "vm_pu", f"bus {b}", "", part.sigma_pu, -1, node, delay) for node, b in found if b >= 0]
+
+
+def _heads(part: HeadMeters, network: Network, total_mva: float, delay: int) -> list[Point]:
+    """Points where feeders leave the busbars."""
+    inside = np.zeros(network.n_node, np.bool_)
+    inside[busbars(network)] = True
+    kind = np.array(BRANCH_KINDS)[network.branch_kind]
+    line = np.flatnonzero(network.branch_closed & ~np.isin(kind, ("trafo", "trafo3w")))
+    begins = inside[network.branch_from_node[line]]
+    heads = line[begins != inside[network.branch_to_node[line]]].tolist()
+    out: list[Point] = []
+    for b in heads:
+        from_end = bool(inside[network.branch_from_node[b]])
+        node = int((network.branch_from_node if from_end else network.branch_to_node)[b])
+        element, side = f"{kind[b]} {network.branch_id[b]}", "from" if from_end else "to"
+        sigma = part.sigma * total_mva / len(heads)
+        out += [(f"{q[0]} {element} {side}", q, element, side, sigma, b, node, delay) for q in ("p_mw", "q_mvar")]
+    return out
+
+
+def _smart(part: SmartMeters, network: Network, fleet: Fleet, rating_mva: FloatArray, delay: int, seed: int) -> list[Point]:
+    """Points of smart meters."""
+    terminal = fleet.terminal
+    size = np.zeros(network.n_node)
+    on = terminal.node >= 0
+    np.add.at(size, terminal.node[on], (rating_mva[terminal.resource] * terminal.share)[on])
+    nodes = np.flatnonzero((size > 0.0) & (network.node_bus >= 0))
+    digest = hashlib.sha256(f"{seed}:smart meters".encode()).digest()
+    random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+    chosen = np.sort(random.permutation(nodes)[: round(part.share * len(nodes))]).tolist()
+    out: list[Point] = []
+    for node in chosen:
+        bus = f"bus {_bus(network, node)}"
+        out += [(f"{q[0]} {bus}", q, bus, "", part.sigma * float(size[node]), -1, node, delay) for q in ("p_mw", "q_mvar")]
+        out.append((f"vm {bus}", "vm_pu", bus, "", part.sigma_pu, -1, node, delay))
+    return out
+
+
+def estimating(
+    scenario: Scenario, network: Network, fleet: Fleet, points: PointLayout, profiles: Profiles | None
+) -> Estimating | None:
+    """Who estimates, and how often; None for nobody."""
+    e = scenario.estimation
+    if e is None:
+        return None
+    node = fleet.terminal.node
+    estimator = GridEstimator(network, points, np.unique(node[node >= 0]).astype(np.int64), profiles if e.pseudo else None)
+    every = max(1, round(e.every_s / scenario.time.step_s))
+    return Estimating(estimator, every * scenario.time.step_ns, round(e.budget_s * 1e9))
