@@ -213,7 +213,7 @@ def run(
     steps = len(system.plant.time_ns)
     if progress is not None:
         recorder.progress = lambda done: progress(done, steps)
-    writer = recorder.writer = open_writer(system, recorder, path, replace=replace, wiring=name)
+    writer = recorder.writer = open_writer(system, recorder, path, replace=replace, wiring="" if drive is None else name)
     keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
@@ -262,11 +262,16 @@ def new_recorder(system: System) -> Recorder:
     return recorder
 
 
-def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "direct") -> RunWriter:
+def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "") -> RunWriter:
     """Make the run directory of a system."""
     series = [one for one, _ in recorder.series]
     return RunWriter(
-        path, {**about(system), "wiring": wiring}, axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace
+        path,
+        {**about(system), **({"wiring": wiring} if wiring else {})},
+        axes(system),
+        [*series, *SYSTEM],
+        system.plant.time_ns,
+        replace=replace,
     )
 
 

@@ -21,10 +21,10 @@ from hil.watchdog import Arming
 from scenarios.build import RunResult, System, run
 from vpp.kernel.errors import LinkError
 from vpp.kernel.fleet import Fleet
-from vpp.kernel.seen import Decision, Event, Observation
+from vpp.kernel.seen import Decision, Event, News, Observation, Seen
 from vpp.kernel.setpoints import Asked
 from vpp.kernel.signals import FloatArray, IntArray
-from vpp.kernel.tick import Record
+from vpp.kernel.tick import Record, decide
 from vpp.wire.supervisor import Policy
 
 if TYPE_CHECKING:
@@ -172,11 +172,21 @@ async def _drive(
         silent = await plant.up(FIRST_IMAGE_S)
         if silent:
             raise LinkError(silent[0], f"no measurement within {FIRST_IMAGE_S:g} s")
+        _warm(system, mixed, int(times[0]))
         live.timing = loop.timing
         await loop.run(len(times))
     finally:
         await plant.stop()
     return Shares(0.0, 0.0, 0.0, 0.0, perf_counter() - begin)
+
+
+def _warm(system: System, mixed: MixedPlant, now_ns: int) -> None:
+    """Simulate the first step and decide once for nothing, before the clock runs: kernels may compile for a minute."""
+    image, chain = mixed.read(now_ns), system.chain
+    before = chain.state()
+    seen = Seen(image.telemetry, image.points, image.applied, Asked.nothing(mixed.fleet.n), News())
+    decide(now_ns, seen, chain)
+    chain.restore(before)
 
 
 def _own_size(fleet: Fleet, at: IntArray, scale: FloatArray) -> Fleet:
