@@ -8,7 +8,7 @@ run with a full tank, or an engine led by power) is dumped and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -17,11 +17,10 @@ from numba import njit
 from pydantic import Field
 
 from twin.devices.entry import Columns, Entry, Places
-from twin.devices.generator import GeneratorEntry, reactive
+from twin.devices.generator import Generator, GeneratorEntry, reactive
 from twin.devices.given import OverTime, refused, sources_of
-from twin.devices.machine import RESTED_S, allowed, by_device, choose, feasible_flow, held_after, ramped
-from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
-from twin.spec import FleetSpec
+from twin.devices.machine import allowed, choose, feasible_flow, held_after, ramped
+from twin.devices.model import Ahead, Offer, StepInput
 from vpp.fields import Flag, Fraction, MwhRating, MwMagnitude, Seconds, Soc, Where
 from vpp.kernel.fleet import CONTROL_FOLLOW
 from vpp.kernel.flex import Flex
@@ -105,19 +104,13 @@ class ChpEntry(GeneratorEntry):
         return columns
 
 
-class Chp(DeviceModel):
+class Chp(Generator):
     """Engines with heat, generation positive."""
 
     kind: ClassVar[str] = "chp"
     entry: ClassVar[type[Entry]] = ChpEntry
-
-    def __init__(self, at: IntArray, spec: FleetSpec) -> None:
-        """Begin at rest."""
-        super().__init__(at, spec)
-        self.par = by_device([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size), order="F")
-        state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
-        self.memory = {"state": state}
+    parameters: ClassVar[Sequence[str]] = PARAMETERS
+    rows: ClassVar[int] = ROWS
 
     def offer(self, given: StepInput, out: FloatArray) -> None:
         """The setpoint, or its own control, as far as engine and tank let it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,9 @@ from numba import njit
 from pydantic import Field
 
 from twin.devices.entry import STORAGE_TABLE, Columns, InverterEntry, Places
-from twin.devices.model import Offer
+from twin.devices.machine import RESTED_S, by_device
+from twin.devices.model import DeviceModel, Offer
+from twin.spec import FleetSpec
 from vpp.fields import Fraction, Ratio, Seconds, Where
 from vpp.kernel.fleet import CONTROL_FOLLOW
 from vpp.kernel.setpoints import FOLLOW, Setpoints
@@ -18,6 +20,9 @@ from vpp.kernel.signals import FloatArray, IntArray
 
 _P, _Q, _FOLLOW = Offer.p_mw.row, Offer.q_mvar.row, Offer.follow_q.row
 _S_Q, _S_Q_MODE = Setpoints.q_mvar.row, Setpoints.q_mode.row
+# The rows with which every generator's memory begins: power at the end of the last step, start time that is left, time
+# of run or rest.
+NOW, WAIT_S, HELD_S = range(3)
 
 
 class GeneratorEntry(InverterEntry):
@@ -49,6 +54,24 @@ class GeneratorEntry(InverterEntry):
         columns.own = {name: np.full(m, value) for name, value in plain.items()}
         columns.own |= {"least": least, "most": columns.p_max_mw, "ramp": self.ramp_per_s * columns.p_max_mw}
         return columns
+
+
+class Generator(DeviceModel):
+    """Engines and turbines: a machine's parameters and its memory each side by side; all begin at rest.
+
+    ``parameters`` names the rows of ``par``, ``rows`` is the number of rows of the memory.
+    """
+
+    parameters: ClassVar[Sequence[str]]
+    rows: ClassVar[int]
+
+    def __init__(self, at: IntArray, spec: FleetSpec) -> None:
+        """Begin at rest; what has no start time needs no start."""
+        super().__init__(at, spec)
+        self.par = by_device([self.own[name] for name in self.parameters])
+        state = np.zeros((self.rows, at.size), order="F")
+        state[WAIT_S], state[HELD_S] = self.own["start_s"], RESTED_S
+        self.memory = {"state": state}
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,7 @@ makers' sheets give it at four loads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -14,10 +14,9 @@ from numba import njit
 from pydantic import Field
 
 from twin.devices.entry import Columns, Entry, Places
-from twin.devices.generator import GeneratorEntry, reactive
-from twin.devices.machine import RESTED_S, allowed, by_device, choose, held_after, ramped
-from twin.devices.model import DeviceModel, Offer, StepInput
-from twin.spec import FleetSpec
+from twin.devices.generator import Generator, GeneratorEntry, reactive
+from twin.devices.machine import allowed, choose, held_after, ramped
+from twin.devices.model import Offer, StepInput
 from vpp.fields import Fraction, MwhRating, Soc, Where
 from vpp.kernel.fleet import CONTROL_FOLLOW
 from vpp.kernel.setpoints import FOLLOW, Setpoints
@@ -65,19 +64,13 @@ class GensetEntry(GeneratorEntry):
         return columns
 
 
-class Genset(DeviceModel):
+class Genset(Generator):
     """Gensets, generation positive."""
 
     kind: ClassVar[str] = "genset"
     entry: ClassVar[type[Entry]] = GensetEntry
-
-    def __init__(self, at: IntArray, spec: FleetSpec) -> None:
-        """Begin at rest."""
-        super().__init__(at, spec)
-        self.par = by_device([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size), order="F")
-        state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
-        self.memory = {"state": state}
+    parameters: ClassVar[Sequence[str]] = PARAMETERS
+    rows: ClassVar[int] = ROWS
 
     def offer(self, given: StepInput, out: FloatArray) -> None:
         """The setpoint, as far as start, ramp, minimum load, minimum times and fuel let it."""

@@ -7,7 +7,7 @@ of charge is the water in the reservoir; its energy is that of the water itself,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -17,11 +17,10 @@ from numba import njit
 from pydantic import Discriminator, Field, Tag
 
 from twin.devices.entry import Columns, Entry, Places
-from twin.devices.generator import GeneratorEntry, reactive
+from twin.devices.generator import Generator, GeneratorEntry, reactive
 from twin.devices.given import OverTime, refused, sources_of
-from twin.devices.machine import RESTED_S, allowed, by_device, choose, feasible_flow, held_after, ramped
-from twin.devices.model import Ahead, DeviceModel, Offer, StepInput
-from twin.spec import FleetSpec
+from twin.devices.machine import allowed, choose, feasible_flow, held_after, ramped
+from twin.devices.model import Ahead, Offer, StepInput
 from vpp.fields import Fraction, Ratio, Seconds, Soc, Where, by_shape
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT
 from vpp.kernel.flex import Flex
@@ -128,19 +127,13 @@ class HydroEntry(GeneratorEntry):
         return columns
 
 
-class Hydro(DeviceModel):
+class Hydro(Generator):
     """Hydro plants, generation positive."""
 
     kind: ClassVar[str] = "hydro"
     entry: ClassVar[type[Entry]] = HydroEntry
-
-    def __init__(self, at: IntArray, spec: FleetSpec) -> None:
-        """Begin at rest; run of river needs no start."""
-        super().__init__(at, spec)
-        self.par = by_device([self.own[name] for name in PARAMETERS])
-        state = np.zeros((ROWS, at.size), order="F")
-        state[WAIT_S], state[HELD_S] = self.par[START_S], RESTED_S
-        self.memory = {"state": state}
+    parameters: ClassVar[Sequence[str]] = PARAMETERS
+    rows: ClassVar[int] = ROWS
 
     def offer(self, given: StepInput, out: FloatArray) -> None:
         """What the river gives, or what is asked of the reservoir."""
