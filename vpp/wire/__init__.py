@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PROTOCOLS: Final[Mapping[str, str]] = {
     "modbus": "vpp.wire.modbus",
     "sunspec": "vpp.wire.sunspec",
+    "dnp3": "vpp.wire.dnp3",
+    "iec104": "vpp.wire.iec104",
 }
 
 
