@@ -1,0 +1,1 @@
+"""Hardware in the loop: the tick on the wall clock, with devices behind real protocols."""

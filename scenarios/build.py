@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +12,12 @@ import numpy as np
 from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
 from controllers.resource.shared_inverter import SharedInverterGuard
+from scenarios.about import about, axes
+from scenarios.decisions import DecisionLog, keep_all
 from scenarios.desk import Desk, Planning
-from scenarios.disturb import disturbances, fault_table, noticed, sensors_of, tell
+from scenarios.disturb import disturbances, noticed, sensors_of, tell
 from scenarios.expand import FleetPlan, expand
-from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters
+from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
 from scenarios.metering import estimating, grid_meters
@@ -27,17 +27,15 @@ from scenarios.schema.time import clock_times_ns
 from scenarios.site import site_of
 from scenarios.weather import weather_of
 from twin.coupling import Coupling
-from twin.devices.entry import PHASES
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
 from twin.recorder import SYSTEM, Limits, Recorder, series_of
 from twin.series import Surroundings
-from vpp import __version__
 from vpp.grid import Profiles
-from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
-from vpp.historian.run import Axis, RunWriter
+from vpp.historian.run import RunWriter
 from vpp.kernel.errors import RunError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
 Wiring = Literal["mosaik", "direct", "far"]
 Progress = Callable[[int, int], None]
 PLANNED_INVERTERS = 60
-_VERSIONS = ("numpy", "numba", "scipy", "mosaik", "pandapower", "simbench", "zarr", "xarray", "highspy")
+Drive = Callable[["System", Recorder], "Shares"]  # runs all steps of a system
 
 
 @dataclass(slots=True)
@@ -100,8 +98,8 @@ class RunResult:
         return open_run(self.path)
 
 
-def build(scenario: Scenario) -> System:
-    """Build a scenario.
+def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
+    """Build a scenario; inverters of resources ``outside``, which are not simulated, get no function of their own.
 
     Raises:
         ScenarioError: something is wrong with the scenario on this network.
@@ -113,7 +111,7 @@ def build(scenario: Scenario) -> System:
     time_ns, dt_s = scenario.time.step_times_ns, scenario.time.step_s
     plan = released(scenario, expand(scenario, network, None if year is None else year.names))
     spec = led(scenario, plan, fleet_spec(plan, network, surroundings(scenario, year, network)))
-    spec = replace(spec, disturbed=disturbances(scenario, plan, spec.fleet))
+    spec = replace(without_functions(spec, outside), disturbed=disturbances(scenario, plan, spec.fleet))
     engine, reason = choose(network, scenario.engine)
     coupling = Coupling(network, engine, spec, scenario.seed)
     points = PointLayout(("pcc_p_mw", "pcc_q_mvar"), ("p_mw", "q_mvar"), ("pcc", "pcc"))
@@ -189,6 +187,8 @@ def run(
     wiring: Wiring = "mosaik",
     progress: Progress | None = None,
     replace: bool = True,
+    drive: tuple[str, Drive] | None = None,
+    outside: Sequence[str] = (),
 ) -> RunResult:
     """Build and run a scenario into a run directory ``<out>/<name>-<hash>``.
 
@@ -199,23 +199,29 @@ def run(
             in another process). The decisions are the same, byte for byte.
         progress: called now and then with (steps done, steps in all).
         replace: remove a former run of the same scenario.
+        drive: a wiring from outside: its name, which ends the run directory's, and who runs the steps; keeps a decision log.
+        outside: resources that are not simulated; see `build`.
 
     Raises:
         NetworkError, Diverged: see `build`.
         RunError: the run directory cannot be written; what was recorded can still be read.
     """
-    system = build(scenario)
-    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}"
+    system = build(scenario, outside)
+    name, end = (wiring, "") if drive is None else (drive[0], f"-{drive[0]}")
+    path = Path(out) / f"{scenario.name}-{scenario.hash[:10]}{end}"
     recorder = new_recorder(system)
     steps = len(system.plant.time_ns)
     if progress is not None:
         recorder.progress = lambda done: progress(done, steps)
-    writer = recorder.writer = open_writer(system, recorder, path, replace=replace)
-    journal = None
+    writer = recorder.writer = open_writer(system, recorder, path, replace=replace, wiring="" if drive is None else name)
+    keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
-            journal = recorder.also = SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps)
-        shares = simulate(system, recorder, wiring)
+            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps))
+        if drive is not None:
+            keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
+        recorder.also = keep_all(keepers)
+        shares = simulate(system, recorder, wiring) if drive is None else drive[1](system, recorder)
     except KeyboardInterrupt:
         writer.close("interrupted", **_results(recorder, None))
         raise
@@ -228,8 +234,8 @@ def run(
         raise
     finally:
         system.desk.close()
-        if journal is not None:
-            journal.close()
+        for keeper in keepers:
+            keeper.close()
     disturbed = system.plant.devices.spec.disturbed
     results = {**_results(recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
     writer.close("complete", **results)
@@ -256,10 +262,17 @@ def new_recorder(system: System) -> Recorder:
     return recorder
 
 
-def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False) -> RunWriter:
+def open_writer(system: System, recorder: Recorder, path: Path, *, replace: bool = False, wiring: str = "") -> RunWriter:
     """Make the run directory of a system."""
     series = [one for one, _ in recorder.series]
-    return RunWriter(path, _about(system), _axes(system), [*series, *SYSTEM], system.plant.time_ns, replace=replace)
+    return RunWriter(
+        path,
+        {**about(system), **({"wiring": wiring} if wiring else {})},
+        axes(system),
+        [*series, *SYSTEM],
+        system.plant.time_ns,
+        replace=replace,
+    )
 
 
 def simulate(system: System, recorder: Recorder, wiring: Wiring = "mosaik") -> Shares:
@@ -298,27 +311,6 @@ def _loop(system: System, recorder: Recorder) -> Shares:
     return Shares(0.0, grid_s, control_s, record_s, perf_counter() - begin)
 
 
-def _about(system: System) -> dict[str, Any]:
-    """The manifest as it stands at the start."""
-    scenario = system.scenario
-    return {
-        "name": scenario.name,
-        "purpose": scenario.purpose,
-        "scenario": scenario.model_dump(mode="json"),
-        "scenario_hash": scenario.hash,
-        "seed": scenario.seed,
-        "zone": scenario.time.zone,
-        "step_s": scenario.time.step_s,
-        "versions": {"vpp-core": __version__, "python": platform.python_version(), **{p: version(p) for p in _VERSIONS}},
-        "cpu": _cpu(),
-        "engine": {"name": system.engine[0], "reason": system.engine[1]},
-        "network": {"source": system.network.source, "buses": system.network.n_bus, "notes": list(system.network.notes)},
-        "resources": system.plan.n,
-        **fault_table(system.plant.devices.spec.disturbed, system.plan.id),
-        "owners": list(system.chain.owners),
-    }
-
-
 def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
     """What the manifest says at the end."""
     results: dict[str, Any] = {
@@ -342,52 +334,3 @@ def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
             "total_s": shares.total_s,
         }
     return results
-
-
-def _axes(system: System) -> list[Axis]:
-    """The columns of the record, with what is known of each."""
-    plan, net = system.plan, system.network
-    groups = np.array(plan.group_names)
-    bus_id = tuple(str(b) for b in net.bus_id)
-    branch_id = _unique(f"{BRANCH_KINDS[k]}-{i}" for k, i in zip(net.branch_kind, net.branch_id, strict=True))
-    kinds = {
-        "kind": np.array(plan.kind),
-        "bus": np.asarray(plan.bus),
-        "group": groups[plan.group_of],
-        "phase": np.array(PHASES)[plan.phase],
-    }
-    ratings = {"p_rated_mw": plan.p_mw, "s_rated_mva": plan.s_mva, "e_mwh": plan.e_mwh}
-    return [
-        Axis("resources", "resource", plan.id, {**kinds, **ratings}),
-        Axis(
-            "buses", "bus", bus_id,
-            {"name": np.array(net.bus_name), "vn_kv": net.bus_vn_kv, "x": net.bus_xy[:, 0], "y": net.bus_xy[:, 1]},
-        ),
-        Axis(
-            "branches", "branch", branch_id,
-            {
-                "kind": np.array(BRANCH_KINDS)[net.branch_kind], "name": np.array(net.branch_name),
-                "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus, "closed": net.branch_closed.astype(np.uint8),
-            },
-        ),
-    ]  # fmt: skip
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, with a number behind each repetition (a three-winding transformer is three branches)."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return tuple(out)
-
-
-def _cpu() -> str:
-    """The processor's name, where the system says it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from vpp.kernel.flex import Flex
 from vpp.kernel.groups import Groups
 from vpp.kernel.schedule import Forecast
 from vpp.kernel.seen import Seen
+from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
 # each of `twin.devices.entry`'s tables.
 _P_PU = np.array([[0.0, 0.04999, 0.05, 0.2, 1.0], [0.0, 0.25, 0.5, 0.75, 1.0]])
 _Q_PU = np.array([[0.0, 0.0, 0.11, 0.44, 0.44], [0.44, 0.44, 0.44, 0.44, 0.44]])
+
+
+def without_functions(spec: FleetSpec, resources: Sequence[str]) -> FleetSpec:
+    """The fleet in which some resources have no inverter of ours: the devices outside have their own.
+
+    What they measure enters the network as it is, beyond a nameplate, too.
+    """
+    if not resources:
+        return spec
+    at = [spec.fleet.id.index(name) for name in resources]
+    settings, s_rated_mva = Settings(spec.settings.block.copy()), spec.s_rated_mva.copy()
+    settings.block[:, at], s_rated_mva[at] = 0.0, 0.0
+    return replace(spec, settings=settings, s_rated_mva=s_rated_mva)
 
 
 def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> FleetSpec:

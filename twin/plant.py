@@ -208,6 +208,29 @@ def _slack_power(
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Power of resources that are not simulated: devices outside whose measured power enters the network.
+
+    Their inverters must have no function of their own (`vpp.kernel.settings.Settings` of zeros): a function would act twice.
+
+    Attributes:
+        at: (k,) their columns.
+        p_mw, q_mvar: (k,) what they deliver, injection positive.
+    """
+
+    at: IntArray
+    p_mw: FloatArray
+    q_mvar: FloatArray
+
+    def put(self, offer: Offer, applied: Setpoints) -> Setpoints:
+        """Write it over the offer; returns the setpoints with these resources connected, since they deliver."""
+        offer.p_mw[self.at], offer.q_mvar[self.at], offer.follow_q[self.at] = self.p_mw, self.q_mvar, 1.0
+        held = applied.copy()
+        held.connect[self.at] = 1.0
+        return held
+
+
 @dataclass(slots=True)
 class TwinPlant:
     """The simulated plant behind the `Plant` port, stepped by whoever runs it.
@@ -235,8 +258,11 @@ class TwinPlant:
         """The resources as columns."""
         return self.devices.spec.fleet
 
-    def advance(self) -> tuple[GridResult, Offer]:
-        """Simulate the next step; returns the truth of it and what the devices offered."""
+    def advance(self, given: Given | None = None) -> tuple[GridResult, Offer]:
+        """Simulate the next step; returns the truth of it and what the devices offered.
+
+        Resources that are ``given`` deliver exactly that, whatever their models offer: they stand for devices outside.
+        """
         self.k += 1
         asked = self._asked.setpoints if self._asked is not None else None
         if self.result is None:
@@ -244,8 +270,11 @@ class TwinPlant:
         else:
             before = self.result.solved.delivered
             offer = self.devices.step(self.k, self.dt_s, asked, before.p_mw, before.vm_pu, self.result.f_hz)
+        applied = self.devices.applied
+        if given is not None:
+            applied = given.put(offer, applied)
         now_ns = int(self.time_ns[self.k])
-        self.result, self._image = self.grid.step(now_ns, self.k * self.dt_s, self.dt_s, offer, self.devices.applied)
+        self.result, self._image = self.grid.step(now_ns, self.k * self.dt_s, self.dt_s, offer, applied)
         return self.result, offer
 
     def read(self, now_ns: int) -> Observation:

@@ -32,6 +32,7 @@ A digital twin of a virtual power plant: a fleet, its grid and its controllers, 
 [bold]Planners[/]     [cyan]vpp run … --set fleet.roof.scale=2[/]   what if? [cyan]vpp diff A B[/] shows it
 [bold]Operators[/]    [cyan]vpp dash runs/…[/]                      a run in the browser, also live
 [bold]HIL testers[/]  [cyan]vpp run … --wiring far[/]               the fleet in another process
+             [cyan]vpp hil emulate hil-inverter[/]         devices on real protocols; [cyan]vpp hil run hil-mixed[/] talks to them
              [cyan]vpp hil bench --target model[/]         IEEE 1547.1, clause by clause
 """
 EPILOG: Final = """
@@ -52,9 +53,10 @@ COMMANDS: Final = {  # name -> where it lives, and its panel in the help
     "report": ("scenarios.cli:report", LOOK),
     "dash": ("dashboards.cli:dash", LOOK),
     "diff": ("vpp.historian.cli:diff", LOOK),
+    "verify": ("vpp.historian.verify:verify", LOOK),
     "schema": ("scenarios.cli:schema", WRITE),
     "grid": ("scenarios.grid_cli:app", NETWORKS),
-    "hil": ("hil.cli:app", DEVICES),
+    "hil": ("scenarios.hil_cli:app", DEVICES),
 }
 EXTRAS: Final = {"dash": "dashboard", "fastapi": "dashboard", "uvicorn": "dashboard"}  # library -> who brings it
 

@@ -16,6 +16,7 @@ from scenarios.schema.control import Control, DayAhead, Market, PccGuard, Schedu
 from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
+from scenarios.schema.hil import Outside
 from scenarios.schema.metering import Estimation, MeterPart
 from scenarios.schema.plant import Limits
 from scenarios.schema.sensors import Sensors
@@ -78,6 +79,7 @@ class Scenario(Part):
     communications: Communications = Field(Communications(), description="channels between us and the devices")
     faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
+    outside: tuple[Outside, ...] = Field((), description="resources that are devices outside, for `vpp hil run`")
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")

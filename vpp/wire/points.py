@@ -19,6 +19,7 @@ from vpp.kernel.setpoints import Setpoints
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray, Signals
 from vpp.kernel.telemetry import Telemetry
+from vpp.wire.control import Control
 from vpp.wire.types import WIRE_TYPES, unit_factor
 
 # Sheet -> its signals; "applied" is the read-back of setpoints, "points" are the network's own meters.
@@ -27,6 +28,7 @@ SHEETS: Final[Mapping[str, type[Signals] | None]] = {
     "setpoints": Setpoints,
     "applied": Setpoints,
     "settings": Settings,
+    "control": Control,
     "points": None,
 }
 ACCESS: Final = ("r", "w", "rw")
@@ -43,7 +45,7 @@ class Point:
         resource: id of the resource, or of the network's point where the sheet is "points".
         signal: name in the sheet, or a quantity of `vpp.kernel.grid_points`.
         address: in the protocol's own notation.
-        sheet: telemetry, setpoints, applied, settings or points.
+        sheet: telemetry, setpoints, applied, settings, control or points.
         wire: a type of `vpp.wire.types`.
         scale, offset: from the raw number to ``unit``.
         unit: on the wire; "": the signal's own.

@@ -1,0 +1,174 @@
+"""``vpp hil``: the commands of one device, and those that need a scenario: emulate, run, parity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from hil import console
+from hil.cli import app
+from scenarios.cli import RUNS, Overrides, ScenarioArgument
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hil.loop import Histogram
+    from scenarios.build import RunResult
+    from scenarios.mixed import Live
+
+FAILED: Final = 1
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.", file_okay=False)]
+
+
+def emulate(
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="First port, counted up; 0: any free ones.")] = 5020,
+    devices: Annotated[
+        list[str] | None, typer.Option("--device", metavar="ID", help="A resource or an entry; may be repeated. Default: all.")
+    ] = None,
+    family: Annotated[str, typer.Option(help="SunSpec models: modern (701-715), legacy (103, 120-124) or both.")] = "modern",
+    apart: Annotated[bool, typer.Option("--apart", help="Every device at a port of its own, not 247 units a port.")] = False,
+    plain: Annotated[int | None, typer.Option("--plain", metavar="PORT", help="The others and the meters, plain Modbus.")] = None,
+    addresses: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all addresses, as --map takes them.")] = None,
+) -> None:
+    """Serve a scenario's devices over SunSpec Modbus on its solved grid, second by second, until Ctrl-C or the end.
+
+    Nobody controls them but who connects: the scenario's own controllers are not used.
+    """
+    import asyncio
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from hil.pace import MonotonicPace
+    from scenarios.build import build
+    from scenarios.emulate import emulate as make
+    from scenarios.load import load
+
+    if family not in ("modern", "legacy", "both"):
+        raise typer.BadParameter("must be modern, legacy or both", param_hint="--family")
+    system = build(load(scenario, overrides or ()))
+    site = make(system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain)
+    out = Console()
+
+    async def go() -> None:
+        site.emulator.step(int(system.plant.time_ns[0]))
+        await site.emulator.start()
+        try:
+            told = site.addresses()
+            lines = [f"{name}={where}?emulated=yes" for name, where in told.items()]
+            if addresses is not None:
+                addresses.write_text("\n".join(lines) + "\n", "utf-8")
+            for line in lines[:10]:
+                out.print(Text(line, "cyan"), soft_wrap=True)
+            if len(lines) > 10:
+                out.print(f"… and {len(lines) - 10} more", soft_wrap=True)
+            out.print(f"{len(lines)} devices, a step of {system.plant.dt_s:g} s; Ctrl-C ends it", soft_wrap=True)
+            await site.emulator.run(MonotonicPace(), system.plant.time_ns, system.chain.dt_ns)
+        finally:
+            await site.emulator.stop()
+
+    asyncio.run(go())
+
+
+def run(
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="ID=ADDRESS", help="lab=sunspec://HOST:PORT/UNIT?map=NAME; may be repeated."),
+    ] = None,
+    out: Out = RUNS,
+    arm: Annotated[bool, typer.Option("--arm", help="Devices that are not emulated may be written to, within limits.")] = False,
+    max_kw: Annotated[float | None, typer.Option(help="With --arm: most that one device is asked for [kW].")] = None,
+    max_kwh: Annotated[float | None, typer.Option(help="With --arm: most energy through one device [kWh].")] = None,
+    for_min: Annotated[float | None, typer.Option(help="With --arm: how long the leave holds [min].")] = None,
+) -> None:
+    """Run a scenario on the wall clock with devices outside, the rest simulated on the same grid.
+
+    What is asked of a device is a lease: it falls back by itself when this program stops.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from hil.watchdog import Arming
+    from scenarios.load import load
+    from scenarios.mixed import Live, run_mixed
+    from vpp.wire.clock import wall_ns
+
+    limits = (max_kw, max_kwh, for_min)
+    arming = None
+    if arm:
+        if max_kw is None or max_kwh is None or for_min is None or min(max_kw, max_kwh, for_min) <= 0:
+            raise typer.BadParameter("needs --max-kw, --max-kwh and --for-min, each above 0", param_hint="--arm")
+        arming = Arming(max_kw * 1e-3, max_kwh * 1e-3, wall_ns() + round(for_min * 60e9))
+    elif any(limit is not None for limit in limits):
+        raise typer.BadParameter("the limits belong to --arm", param_hint="--max-kw, --max-kwh, --for-min")
+    live = Live()
+    console_ = Console()
+    result = run_mixed(load(scenario, overrides or ()), tuple(maps or ()), arming=arming, live=live, out=out)
+    _tell(console_, live)
+    console_.print(Text.assemble("look at it     ", (f"vpp dash {result.path}", "cyan")), soft_wrap=True)
+
+
+def _tell(console_: Console, live: Live) -> None:
+    from rich.text import Text
+
+    if live.connected is not None:
+        for name, what in live.connected.found.items():
+            console_.print(Text.assemble((name, "bold cyan"), f"  {what}"), soft_wrap=True)
+        for finding in live.connected.findings:
+            console_.print(Text(str(finding), "yellow"), soft_wrap=True)
+    if live.plant is not None:
+        for s in live.plant.stations:
+            n, t = s.keeper.statistics, s.tally
+            console_.print(
+                f"{s.name}: {n.samples} samples, {n.missing} missing, {n.breaks} breaks; {t.accepted} of {t.sent} values taken, "
+                f"{t.withheld} withheld, {t.unlike} read back otherwise",
+                soft_wrap=True,
+            )
+    if live.timing is not None:
+        clock = live.timing
+        console_.print(f"{clock.ticks} ticks, {clock.missed} missed in {clock.slips} slips")
+        for name, histogram in (("late", clock.late), ("took", clock.took)):
+            console_.print(f"  {name}: {_quantiles(histogram)}")
+
+
+def _quantiles(h: Histogram) -> str:
+    return (
+        ", ".join(f"p{round(100 * q)} ≤ {1e3 * h.quantile(q):.3g} ms" for q in (0.5, 0.99)) + f", worst {1e3 * h.worst_s:.3g} ms"
+    )
+
+
+def parity(
+    scenario: ScenarioArgument,
+    overrides: Overrides = None,
+    wire: Annotated[str, typer.Option(help="modbus (float32) or modbus-integer (scaled integers).")] = "modbus",
+    out: Out = RUNS,
+) -> None:
+    """Run a scenario in process and over a wire on loopback, in lock-step, and certify that both decided the same."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.hil import WIRES
+    from scenarios.hil import parity as both
+    from scenarios.load import load
+    from vpp.historian.verify import verify
+
+    if wire not in WIRES:
+        raise typer.BadParameter(f"must be one of {', '.join(WIRES)}", param_hint="--wire")
+    results: tuple[RunResult, RunResult] = both(load(scenario, overrides or ()), wire, out)
+    a, b = (str(result.path) for result in results)
+    verify(Path(a), Path(b))
+    Console().print(Text.assemble("again          ", (f"vpp verify {a} {b}", "cyan")), soft_wrap=True)
+
+
+for _name in ("scan", "read", "write", "watch", "latency"):
+    # A negative value is no option.
+    app.command(_name, context_settings={"ignore_unknown_options": _name == "write"})(getattr(console, _name))
+for _command in (emulate, run, parity):
+    app.command(_command.__name__)(_command)
