@@ -51,7 +51,7 @@ glossary: setup ## write docs/glossary.md anew from the signals
 
 pins: ## write constraints.txt anew, with the newest versions that pyproject.toml allows
 	@rm -rf .venv.pins && $(find-python) && "$$python" -m venv .venv.pins
-	@.venv.pins/bin/pip install --quiet --editable ".[dashboard,dev,oracles]"
+	@.venv.pins/bin/pip install --quiet --editable ".[dashboard,dnp3,iec61850,dev,oracles]"
 	@.venv.pins/bin/pip freeze --exclude-editable > constraints.txt
 	@rm -rf .venv.pins
 
@@ -84,6 +84,6 @@ endef
 $(READY): pyproject.toml constraints.txt
 	@$(find-python); test -x $(BIN)/python || "$$python" -m venv .venv
 	@echo "Installing into .venv (a minute or two)"
-	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dashboard,dev,oracles]"
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dashboard,dnp3,iec61850,dev,oracles]"
 	@$(find-browser)
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ RECORD = "record=[asked, delivered, soc, voltage, loading, cause, quality, telem
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
     """The case in each wiring, with all consumption 500-fold in one quarter of an hour."""
 
-    def doctored(scenario: Scenario) -> System:
-        system = build(scenario)
+    def doctored(scenario: Scenario, outside: Sequence[str] = ()) -> System:
+        system = build(scenario, outside)
         profiles = system.plant.devices.spec.profiles
         profiles.factor[profiles.row[STEP]] *= 500
         return system

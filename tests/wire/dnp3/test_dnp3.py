@@ -13,12 +13,12 @@ from dnp3.master import DefaultSOEHandler, Master, MasterConfig, MasterTcpRunner
 
 from tests.wire.authority import Authority
 from vpp.kernel import quality as q
-from vpp.kernel.errors import LinkError, PointError
+from vpp.kernel.errors import LinkError
 from vpp.testing.link_bench import EAGER, PATIENCE_S, SOURCE_NS, until
 from vpp.wire.clock import wall_ns
-from vpp.wire.dnp3.address import Kind, check_addresses, parse
+from vpp.wire.dnp3.address import Kind
 from vpp.wire.dnp3.client import MODULE, Dnp3Link, Session
-from vpp.wire.dnp3.mesa import mesa_der, standard_points
+from vpp.wire.dnp3.mesa import mesa_der
 from vpp.wire.dnp3.quality import FROM_FLAGS, TO_FLAGS
 from vpp.wire.dnp3.server import Dnp3Served
 from vpp.wire.link import ACCEPT, Answer, Batch, LinkState, Mode, Status
@@ -377,36 +377,3 @@ def test_qualities_survive():
                 assert back & q.COMM_LOST
     for quality in (q.GOOD, q.INVALID, q.QUESTIONABLE, q.SUBSTITUTED, q.OVERFLOW, q.QUESTIONABLE | q.COMM_LOST):
         assert FROM_FLAGS[Kind.AI, TO_FLAGS[Kind.AI, quality]] == quality
-
-
-def test_the_application_note():
-    points = standard_points()
-    counts = [sum(kind == want for kind, _ in points) for want in (Kind.BO, Kind.BI, Kind.AO, Kind.AI)]
-    assert counts == [50, 329, 670, 1009]
-    assert points[Kind.AI, 537].name == "System Meter Active Power"
-    assert points[Kind.AO, 88].read_back == 149
-    read_back = {p.signal: p.address for p in BATTERY.points if p.sheet == "applied"}
-    for p in BATTERY.points:
-        if p.sheet == "setpoints":
-            kind, index = parse(p)
-            told = points[kind, index].read_back
-            assert told in (-1, int(read_back[p.signal].split(":")[1]))
-    row = BATTERY.find("bat1", "p_limit_mw", "setpoints")
-    assert (BATTERY.points[row].low, BATTERY.points[row].high) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("address", "wire", "access"),
-    [
-        ("AI:537", "float32", "r"),
-        ("XX:1", "int32", "r"),
-        ("AI:65536", "int32", "r"),
-        ("AI:1", "int32", "rw"),
-        ("AI", "int32", "r"),
-    ],
-)
-def test_addresses_that_cannot_be(address, wire, access):
-    point = Point("a", "p_mw", address, wire=wire, access=access)
-    with pytest.raises(PointError):
-        parse(point)
-    assert len(check_addresses([point])) == 1
