@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,8 @@ import numpy as np
 
 from controllers.estimation.measured import ANGLE, CURRENT, KINDS, VM, Grid, Meters, P, Q
 from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.threephase.network import BRANCH_KINDS as PHASE_KINDS
+from vpp.grid.threephase.network import ThreePhaseNetwork
 from vpp.kernel.errors import NetworkError
 from vpp.kernel.near import did_you_mean
 from vpp.kernel.signals import FloatArray
@@ -28,11 +32,47 @@ class Measured:
     z: FloatArray
 
 
-def read_measurements(path: Path, network: Network, grid: Grid) -> Measured:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where something can be measured.
+
+    Attributes:
+        node: node of the grid by the word that follows "bus"; ValueError says what is wrong with it.
+        branch: branch of the grid by its kind and name.
+        kinds: of branches.
+    """
+
+    node: Callable[[str], int]
+    branch: Mapping[str, int]
+    kinds: Sequence[str]
+
+    @classmethod
+    def of_network(cls, network: Network, grid: Grid) -> Places:
+        """Buses by id or name, branches as ``line 3``."""
+        return cls(partial(_node, network), {name: k for k, name in enumerate(grid.branch_name)}, BRANCH_KINDS)
+
+    @classmethod
+    def of_threephase(cls, network: ThreePhaseNetwork, grid: Grid) -> Places:
+        """Phases of buses as ``bus 671.3``, conductors of branches as ``line 650632.1``."""
+        nodes = {name: k for k, name in enumerate(grid.node_name)}
+        first, split, last = network.branch_start[:-1], network.branch_split, network.branch_start[1:]
+        kind = np.repeat(network.branch_kind, np.minimum(split - first, last - split))
+        branch = {f"{PHASE_KINDS[kind[k]]} {name}": k for k, name in enumerate(grid.branch_name)}
+
+        def node(text: str) -> int:
+            if text not in nodes:
+                raise ValueError(f"no phase {text} of a bus{did_you_mean(text, nodes)}")
+            return nodes[text]
+
+        return cls(node, branch, PHASE_KINDS)
+
+
+def read_measurements(path: Path, places: Places, grid: Grid) -> Measured:
     """Read a CSV file with the columns quantity, element, value, sigma.
 
     Quantities are vm_pu, va_degree, p_mw, q_mvar and i_ka; elements are written ``bus 5``, ``line 3 from``, ``trafo 0
-    lv``. Powers at a bus are injections, at a branch they flow into it. Lines that begin with ``#`` are remarks.
+    lv``, in a three-phase network ``bus 671.3`` and ``line 632_671.1 from``. Powers at a bus are injections, at a branch
+    they flow into it. Lines that begin with ``#`` are remarks.
 
     Raises:
         NetworkError: the file cannot be read; the message lists every line that is wrong.
@@ -45,12 +85,11 @@ def read_measurements(path: Path, network: Network, grid: Grid) -> Measured:
     head = [name.strip() for name in rows[0][1].split(",")] if rows else []
     if sorted(head) != sorted(COLUMNS):
         raise NetworkError(str(path), f"its first line must name the columns {', '.join(COLUMNS)}")
-    branch = {name: k for k, name in enumerate(grid.branch_name)}
     found: list[tuple[int, int, float, float, str]] = []
     wrong: list[str] = []
     for number, values in zip((k for k, _ in rows[1:]), csv.reader(line for _, line in rows[1:])):
         try:
-            found.append(_row(dict(zip(head, (v.strip() for v in values), strict=True)), network, grid, branch))
+            found.append(_row(dict(zip(head, (v.strip() for v in values), strict=True)), places, grid))
         except ValueError as error:
             wrong.append(f"line {number}: {error}")
     if wrong or not found:
@@ -60,7 +99,7 @@ def read_measurements(path: Path, network: Network, grid: Grid) -> Measured:
     return Measured(Meters(np.array(kind), np.array(row), np.array(sigma), np.zeros(m, np.bool_), name), np.array(value))
 
 
-def _row(row: dict[str, str], network: Network, grid: Grid, branch: dict[str, int]) -> tuple[int, int, float, float, str]:
+def _row(row: dict[str, str], places: Places, grid: Grid) -> tuple[int, int, float, float, str]:
     """Kind, row of current or node, value and sigma in pu, and name of one measurement; ValueError says what is wrong."""
     quantity, element = row["quantity"], row["element"]
     if quantity not in KINDS:
@@ -71,16 +110,17 @@ def _row(row: dict[str, str], network: Network, grid: Grid, branch: dict[str, in
         raise ValueError("sigma must be above zero")
     words = element.split()
     if words[:1] == ["bus"] and len(words) == 2:
-        where, base_ka = _node(words[1], network), math.nan
+        where, base_ka = places.node(words[1]), math.nan
         if kind == CURRENT:
             raise ValueError("a current is measured at a branch, not at a bus")
-    elif len(words) == 3 and words[2] in SIDES and words[0] in BRANCH_KINDS:
+    elif len(words) == 3 and words[2] in SIDES and words[0] in places.kinds:
         if kind in (VM, ANGLE):
             raise ValueError("a voltage is measured at a bus, not at a branch")
         name, side = " ".join(words[:2]), SIDES[words[2]]
-        if name not in branch:
-            raise ValueError(f"no {name}{did_you_mean(name, branch)}")
-        where, base_ka = int(grid.branch_row[branch[name], side]), float(grid.i_base_ka[branch[name], side])
+        if name not in places.branch:
+            raise ValueError(f"no {name}{did_you_mean(name, places.branch)}")
+        at = places.branch[name], side
+        where, base_ka = int(grid.branch_row[at]), float(grid.i_base_ka[at])
         if where < 0:
             raise ValueError(f"{name} is switched off")
     else:
@@ -99,7 +139,7 @@ def _number(row: dict[str, str], name: str) -> float:
     return value
 
 
-def _node(text: str, network: Network) -> int:
+def _node(network: Network, text: str) -> int:
     """Node of a bus by its id or its name."""
     at = [k for k, name in enumerate(network.bus_name) if name == text]
     if text.lstrip("-").isdigit():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from controllers.estimation.measured import VM, Grid, Meters, P, Q
+from tests.cases import ROOT
 from tests.controllers.metered import names, true_values
 from vpp.grid.threephase import CurrentInjection, Feeder, ThreePhaseNetwork, compile_feeder, load_threephase
 from vpp.grid.threephase.feeder import GROUND, Line, Load, Source, sequence_matrix
 from vpp.kernel.signals import ComplexArray, FloatArray, IntArray
 
-CASE = Path(__file__).parents[1] / "cases" / "european_lv" / "feeder.dss"
+CASE = ROOT / "european_lv" / "feeder.dss"
 KV = 0.4
 OHM_PER_KM = (complex(0.32, 0.075), complex(1.28, 0.3))  # a cable's positive and zero sequence
 BUSES = 13  # of the small feeder

@@ -9,6 +9,7 @@ import numpy as np
 import pandapower as pp
 import pytest
 
+from tests.cases import ROOT
 from tests.grid.test_format import differing
 from vpp.grid import load_network
 from vpp.grid.compile import compile_network
@@ -19,7 +20,7 @@ from vpp.grid.source import load_source, quiet
 from vpp.grid.validate import validate
 from vpp.kernel.errors import NetworkError
 
-DATA = Path(__file__).parent / "data" / "cgmes"
+DATA = ROOT / "village"
 
 
 @pytest.fixture

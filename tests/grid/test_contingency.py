@@ -243,7 +243,7 @@ def test_bad_input() -> None:
     few = Outages.of(network, [Outage((0,), "first")])
     with pytest.raises(ValueError, match=r"rating has shape \(3,\)"):
         analyse(network, few, p, q, Limits(rating=np.ones(3)))
-    with pytest.raises(ValueError, match="vm_low_pu < vm_high_pu"):
+    with pytest.raises(ValueError, match="vm_low_pu <= vm_high_pu"):
         analyse(network, few, p, q, Limits(vm_low_pu=1.2))
     with pytest.raises(ValueError, match="positive"):
         analyse(network, few, p, q, Limits(emergency=0.0))

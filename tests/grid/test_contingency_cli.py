@@ -68,7 +68,7 @@ def test_pairs_and_violations(capsys: pytest.CaptureFixture[str]) -> None:
         (("n1", RING, "--pairs", "line:9999"), "no line 9999"),
         (("n1", RING, "--emergency", "1.x"), "could not convert"),
         (("flow", RING, "--vm", "1"), "'1' is no band"),
-        (("flow", RING, "--vm", "1.1:0.9"), "0 < vm_low_pu < vm_high_pu"),
+        (("flow", RING, "--vm", "1.1:0.9"), "0 < vm_low_pu <= vm_high_pu"),
         (("flow", RING, "--reverse", "-1"), "0 or more"),
         (("flow", "nothing.json"), "no file"),
     ],

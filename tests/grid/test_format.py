@@ -12,6 +12,7 @@ import numpy as np
 import pandapower as pp
 import pytest
 
+from tests.cases import ROOT
 from tests.grid.handmade import spec_of
 from vpp.grid import load_network
 from vpp.grid.compile import compile_network
@@ -24,7 +25,7 @@ from vpp.kernel.errors import NetworkError
 SPECS = (
     "handmade:radial", "handmade:meshed", "simbench:1-LV-rural1--0-sw", "pandapower:case118", "pandapower:cigre_mv?with_der=all",
 )  # fmt: skip
-OLD = Path(__file__).parent / "data" / "version_1.json"
+OLD = ROOT / "version_1" / "version_1.json"
 
 
 def model_of(spec: str) -> tuple[NetworkModel, Any]:

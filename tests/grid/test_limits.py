@@ -92,7 +92,7 @@ def test_bands_and_factors() -> None:
 def test_bad_limits() -> None:
     network = load_network(SPEC)
     for limits, text in (
-        (Limits(vm_low_pu=1.0, vm_high_pu=0.9), "0 < vm_low_pu < vm_high_pu"),
+        (Limits(vm_low_pu=1.0, vm_high_pu=0.9), "0 < vm_low_pu <= vm_high_pu"),
         (Limits(vm_high_pu=np.ones(2)), r"vm_high_pu has shape \(2,\)"),
         (Limits(rating=-1.0), "positive"),
         (Limits(reverse_mw=-1.0), "0 or more"),
@@ -110,3 +110,13 @@ def test_what_has_no_voltage_has_no_entry() -> None:
     assert len(checks) == 0
     assert len(checks.worst()) == 0
     assert network.n_bus > 0
+
+
+def test_a_source_whose_band_is_one_voltage_keeps_it() -> None:
+    """MATPOWER's cases pin the source so; at exactly that voltage nothing is broken."""
+    network, checks = checked(Limits(), spec="pandapower:case33bw")
+    source = network.node_bus[network.slack_node[0]]
+    at = (checks.element == source) & (checks.quantity != LOADING)
+    assert checks.limit[at].tolist() == [1.0, 1.0]
+    assert checks.margin[at].tolist() == [0.0, 0.0]
+    assert not checks.violated[at].any()

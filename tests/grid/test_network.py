@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pandapower as pp
 import pytest
 
+from tests.cases import ROOT
 from tests.grid.handmade import radial, spec_of
 from vpp.grid import BRANCH_KINDS, Network, load_network, to_pandapower
 from vpp.grid.compile import compile_network
 from vpp.grid.powerflow.tree import TreeSweep
 from vpp.grid.source import quiet, resolve_taps
 from vpp.kernel.errors import NetworkError
-
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +147,7 @@ def test_taps_with_a_type_are_left() -> None:
 
 
 def test_matpower_file() -> None:
-    network = load_network(f"file:{DATA / 'three.m'}", cache=False)
+    network = load_network(f"file:{ROOT / 'three' / 'three.m'}", cache=False)
     assert network.n_bus == network.n_node == 3
     assert network.n_branch == 2
     assert np.isclose(network.loads.p_mw.sum(), -3.0)

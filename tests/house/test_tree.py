@@ -15,7 +15,7 @@ from tests.house.tree import CONFIG, PACKAGES, ROOT, files, package_files
 
 # Spelt in two parts, so that this file does not find itself.
 MACHINE = re.compile(r"(?<![\w.])/(?:work|opt|home|root|Users|mnt)/" + r"|\.\./" + r"shared|file:/" + "/|index-" + "url")
-BINARY = {".png", ".npz", ".parquet", ".woff2"}
+BINARY = {".mat", ".npz", ".parquet", ".png", ".woff2"}
 DECIDES = ("vpp/kernel", "controllers")
 
 

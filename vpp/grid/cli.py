@@ -10,6 +10,7 @@ import typer
 
 from vpp.grid.contingency.cli import Spec, flow, n1
 from vpp.grid.losses.cli import losses
+from vpp.grid.tell import balanced, is_threephase, with_scheme
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Look at a network, validate it, solve it, convert it.")
 app.command()(flow)
@@ -26,7 +27,7 @@ class Form(StrEnum):
 
 
 def _load(spec: str) -> tuple[Any, Any, str]:
-    """The elements, the compiled network (None where it cannot be compiled), and why it cannot.
+    """The elements of a balanced network, compiled (None where it cannot be), and why it cannot be.
 
     Raises:
         NetworkError: there is no such network, or it cannot be read.
@@ -36,7 +37,7 @@ def _load(spec: str) -> tuple[Any, Any, str]:
     from vpp.grid.source import digest, load_source, resolve
     from vpp.kernel.errors import NetworkError
 
-    source = resolve(spec if ":" in spec else f"file:{spec}")
+    source = resolve(with_scheme(spec))
     net, notes = load_source(source, shown=spec)
     model = NetworkModel.of_pandapower(net, notes)
     try:
@@ -52,8 +53,16 @@ def info(spec: Spec) -> None:
     from rich.text import Text
 
     console = Console()
-    for name, text in _described(*_load(spec)):
+    for name, text in _described_phases(spec) if is_threephase(spec) else _described(*_load(spec)):
         console.print(Text.assemble((f"{name:12}", "cyan"), text), soft_wrap=True)
+
+
+def _described_phases(spec: str) -> list[tuple[str, str]]:
+    """What `info` says of a three-phase network."""
+    from vpp.grid.threephase.cli import described
+    from vpp.grid.threephase.store import load_threephase
+
+    return described(load_threephase(with_scheme(spec)))
 
 
 def _described(model: Any, network: Any, reason: str) -> list[tuple[str, str]]:
@@ -96,13 +105,7 @@ def validate(
     from rich.console import Console
     from rich.text import Text
 
-    from vpp.grid.validate import GridFinding
-    from vpp.grid.validate import validate as find
-
-    model, network, reason = _load(spec)
-    findings = find(model, network)
-    if network is None:
-        findings.insert(0, GridFinding("not-compiled", "error", "network", (), reason, "see the other findings"))
+    findings = _findings_of_phases(spec) if is_threephase(spec) else _findings(spec)
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in findings], indent=1, ensure_ascii=False))
     else:
@@ -114,6 +117,30 @@ def validate(
         console.print(Text(", ".join(counts), "bold"))
     if any(f.level == "error" for f in findings):
         raise typer.Exit(WRONG)
+
+
+def _findings(spec: str) -> list[Any]:
+    """What is wrong with a balanced network."""
+    from vpp.grid.validate import GridFinding, validate
+
+    model, network, reason = _load(spec)
+    findings = validate(model, network)
+    if network is None:
+        findings.insert(0, GridFinding("not-compiled", "error", "network", (), reason, "see the other findings"))
+    return findings
+
+
+def _findings_of_phases(spec: str) -> list[Any]:
+    """What is wrong with a three-phase network, or with the script that should be one."""
+    from vpp.grid.threephase.store import load_threephase, script_of
+    from vpp.grid.threephase.validate import unreadable, validate
+    from vpp.kernel.errors import NetworkError
+
+    resolved = script_of(with_scheme(spec))  # that there is none is no finding
+    try:
+        return list(validate(load_threephase(f"dss:{resolved}")))
+    except NetworkError as error:
+        return list(unreadable(error))
 
 
 @app.command()
@@ -134,7 +161,7 @@ def convert(
     files = [out, out.with_suffix(".npz")] if to is Form.vpp else [out]
     if not force and (there := [file for file in files if file.exists()]):
         raise NetworkError(str(there[0]), "is there already; --force replaces it")
-    net, notes = load_source(resolve(spec if ":" in spec else f"file:{spec}"), shown=spec)
+    net, notes = load_source(resolve(balanced(spec, "convert")), shown=spec)
     model = NetworkModel.of_pandapower(net, notes)
     if model.unsupported:
         left = ", ".join(f"{count} {kind}" for kind, count in model.unsupported.items())

@@ -14,6 +14,7 @@ from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.tables import BoolArray, ByteArray, ComplexArray, FloatArray, Int32Array, IntArray
 
 QUANTITIES: tuple[str, ...] = ("loading", "vm_low", "vm_high", "reverse")
+ROUNDING = 1e-12  # of a limit
 LOADING, VM_LOW, VM_HIGH, REVERSE = range(4)
 
 
@@ -38,8 +39,8 @@ class Limits:
         """Lowest and highest voltage (n_bus,) pu; ValueError where they contradict one another."""
         low = _spread("vm_low_pu", network.vm_min_pu if self.vm_low_pu is None else self.vm_low_pu, network.n_bus)
         high = _spread("vm_high_pu", network.vm_max_pu if self.vm_high_pu is None else self.vm_high_pu, network.n_bus)
-        if np.any(low <= 0.0) or np.any(low >= high):
-            raise ValueError("a voltage band needs 0 < vm_low_pu < vm_high_pu")
+        if np.any(low <= 0.0) or np.any(low > high):  # equal: the voltage of a source that some cases pin so
+            raise ValueError("a voltage band needs 0 < vm_low_pu <= vm_high_pu")
         return low, high
 
     def loading(self, network: Network, *, outage: bool = False) -> FloatArray:
@@ -112,7 +113,7 @@ class Checks:
         quantity: position in `QUANTITIES`.
         element: bus of a voltage, branch of a loading or a reverse power.
         value, limit: pu, 1.0 = rated current, MW.
-        margin: what is left, in the same unit; negative: violated.
+        margin: what is left, in the same unit, 0 where it is nothing but rounding; negative: violated.
         severity: -margin over the limit (over the rated power for reverse power): what violations are compared by.
     """
 
@@ -156,6 +157,7 @@ def check(network: Network, v: ComplexArray, limits: Limits, *, outage: bool = F
     known = [np.flatnonzero(np.isfinite(part[2])) for part in parts]
     quantity = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(at) for at in known])
     value, limit, margin, scale = (np.concatenate([part[i][at] for part, at in zip(parts, known)]) for i in range(4))
+    margin = np.where(np.abs(margin) < ROUNDING * scale, 0.0, margin)
     return Checks(quantity, np.concatenate(known).astype(np.int32), value, limit, margin, -margin / scale)
 
 

@@ -1,4 +1,4 @@
-"""From a specification to a pandapower network: SimBench code, pandapower built-in, JSON or MATPOWER file.
+"""From a specification to a pandapower network: SimBench code, pandapower built-in, JSON, MATPOWER case or CGMES profiles.
 
 The heavy libraries are imported inside the functions. :func:`load_source` also resolves what pandapower would
 silently pass over: SimBench's tap positions (``tap_changer_type`` is None there and pandapower 3 then ignores
@@ -22,6 +22,8 @@ from vpp.grid.islands import form, split_forming, with_forming
 from vpp.kernel.errors import NetworkError
 
 SCHEMES = ("simbench", "pandapower", "file")
+MATPOWER = (".m", ".mat")
+KNOWN = ".json (our own or pandapower), .m or .mat (MATPOWER), .zip or a folder of .xml (CGMES)"
 COMPILER_VERSION = 2  # raise it whenever compile.py or source.py changes what comes out
 
 
@@ -42,13 +44,23 @@ def _resolve(spec: str, base: Path | None) -> str:
         return spec
     path = Path(rest).expanduser()
     path = (path if path.is_absolute() else (base or Path.cwd()) / path).resolve()
+    if path.is_dir():
+        if not _profiles(path):
+            raise NetworkError(spec, f"there is no CGMES profile (.xml) in {path}")
+        return f"file:{path}"
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _siblings(path), 1)
         raise NetworkError(spec, f"no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
-    if path.suffix.lower() not in (".json", ".m", ".zip"):
-        known = ".json (our own or pandapower), .m (MATPOWER) or .zip (CGMES)"
-        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: {known}")
+    if path.suffix.lower() == ".dss":
+        raise NetworkError(spec, f"is a three-phase network; this takes balanced ones: {KNOWN}")
+    if path.suffix.lower() not in (".json", *MATPOWER, ".zip"):
+        raise NetworkError(spec, f"{path.suffix or 'a file without suffix'} is not read: {KNOWN}")
     return f"file:{path}"
+
+
+def _profiles(folder: Path) -> list[Path]:
+    """The CGMES profiles of a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".xml")
 
 
 def _siblings(path: Path) -> list[str]:
@@ -63,7 +75,9 @@ def digest(source: str) -> str:
     if scheme == "simbench":
         h.update(f"\0simbench {_version('simbench')}".encode())
     elif scheme == "file":
-        h.update(b"\0" + Path(rest).read_bytes())
+        path = Path(rest)
+        for file in _profiles(path) if path.is_dir() else [path]:
+            h.update(b"\0" + file.read_bytes())
     return h.hexdigest()[:32]
 
 
@@ -157,16 +171,18 @@ def _builtin(spec: str, text: str) -> Any:
 
 
 def _file(spec: str, path: str) -> Any:
-    """Load a network of our own format, a pandapower JSON, a MATPOWER case or a CGMES archive."""
-    if path.lower().endswith(".m"):
+    """Load a network of our own format, a pandapower JSON, a MATPOWER case, a CGMES archive or a folder of its profiles."""
+    if path.lower().endswith(MATPOWER):
         from pandapower.converter.matpower import from_mpc
 
         return from_mpc(path)
-    if path.lower().endswith(".zip"):
-        _check_archive(spec, path)
+    folder = Path(path).is_dir()
+    if folder or path.lower().endswith(".zip"):
+        if not folder:
+            _check_archive(spec, path)
         from pandapower.converter.cim.cim2pp import from_cim
 
-        return from_cim.from_cim(file_list=[path])
+        return from_cim.from_cim(file_list=[str(file) for file in _profiles(Path(path))] if folder else [path])
     from vpp.grid.format import is_network, read_network
 
     if is_network(Path(path)):

@@ -6,17 +6,16 @@ Errors make results meaningless or impossible, warnings are probably not meant, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from vpp.grid.finding import LEVELS, GridFinding
 from vpp.grid.model import NetworkModel
 from vpp.grid.network import Network
 from vpp.grid.tables import BoolArray, FloatArray
 from vpp.grid.topology import Operation, Topology
 
-LEVELS: Final = ("error", "warning", "info")
 RATIO_WRONG, RATIO_ODD = 0.3, 0.15  # rated voltage of a winding against its bus
 SHORT_PU: Final = 1e-7  # |z| of a branch below which power flows become ill-conditioned, on 1 MVA
 _ENDS: Final = {
@@ -31,32 +30,7 @@ _NEEDED: Final = {
     "impedance": ("rft_pu", "xft_pu", "s_mva"), "source": ("vm_pu",), "gen": ("p_mw", "vm_pu"),
     **dict.fromkeys(("load", "sgen", "storage", "shunt"), ("p_mw", "q_mvar")),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class GridFinding:
-    """One thing that is wrong.
-
-    Attributes:
-        rule: short name of the rule, to search and to filter for.
-        level: "error", "warning" or "info".
-        kind: of the elements ("line", "bus" …; "network" for the whole).
-        ids: the elements, as their source numbers them.
-        message: what is wrong.
-        mend: how to mend it.
-    """
-
-    rule: str
-    level: str
-    kind: str
-    ids: tuple[int, ...]
-    message: str
-    mend: str
-
-    def __str__(self) -> str:
-        """Render in one line."""
-        shown = ", ".join(map(str, self.ids[:5])) + (f" … ({len(self.ids)})" if len(self.ids) > 5 else "")
-        return f"{self.level}: {f'{self.kind} {shown}'.strip()}: {self.message}; {self.mend} [{self.rule}]"
+__all__ = ["GridFinding", "validate"]
 
 
 class _Check:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import opendssdirect as dss
 
-CASES = Path(__file__).parents[2] / "cases"
+from tests.cases import ROOT
+
 FEEDERS = ("ieee13", "ieee34", "ieee123", "european_lv")
 
 
@@ -23,7 +24,7 @@ class Oracle(NamedTuple):
 
 def path(case: str) -> Path:
     """Script of a case."""
-    return CASES / case / "feeder.dss"
+    return ROOT / case / "feeder.dss"
 
 
 def run(*commands: str) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from vpp.grid.tell import balanced, band_of, is_threephase, print_csv, print_table, records, split
 from vpp.kernel.errors import NetworkError
 
 Spec = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK", show_default=False,
-        help="simbench:<code>, pandapower:<name>, or a file: our own or pandapower's JSON, MATPOWER .m, CGMES .zip.",
+        help="simbench:<code>, pandapower:<name>, or a file: our own or pandapower's JSON, MATPOWER .m or .mat, CGMES .zip or "
+        "folder, OpenDSS .dss (three-phase).",
     ),
 ]  # fmt: skip
 Band = Annotated[str, typer.Option("--vm", metavar="LOW:HIGH", help="Voltage band in pu. [dim]Default: the network's own.[/]")]
@@ -34,19 +35,31 @@ def flow(
     vm: Band = "",
     rating: Rating = "",
     reverse: Annotated[float | None, typer.Option(help="Highest power in MW from a transformer's low to its high side.")] = None,
+    unbalance: Annotated[float, typer.Option(min=0.0, help="Highest voltage unbalance, three-phase networks only.")] = 0.02,
     scale: Scale = 1.0,
     top: Top = 20,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Solve the power flow and show what breaks a limit, and what is nearest to one. Ends with 1 if a limit is broken."""
+    """Solve the power flow and show what breaks a limit, and what is nearest to one. Ends with 1 if a limit is broken.
+
+    Of a three-phase network (.dss) the voltage of every phase, unbalance and currents.
+    """
     import numpy as np
 
     from vpp.grid.contingency.analysis import element_title
     from vpp.grid.limits import QUANTITIES, check
     from vpp.grid.powerflow.choose import check_first_solve, choose
 
-    network = _network(spec)
+    if is_threephase(spec):
+        from vpp.grid.threephase.cli import flow as flow_of_phases
+
+        for option, given in (("--rating", rating), ("--reverse", reverse is not None)):
+            if given:
+                raise typer.BadParameter("is of balanced networks, this one is three-phase", param_hint=option)
+        flow_of_phases(spec, band_of(vm) or (0.9, 1.1), unbalance, scale, top, as_csv, as_json)
+        return
+    network = _network(spec, "flow")
     limits = _limits(network, vm, rating, "", reverse)
     p, q = (scale * x for x in network.rated_injections())
     engine, reason = choose(network)
@@ -64,12 +77,12 @@ def flow(
     broken = int(checks.violated.sum())
     if as_json:
         typer.echo(
-            json.dumps({"engine": engine.name, "loss_mw": loss, "violations": broken, "limits": _records(head, rows)}, indent=1)
+            json.dumps({"engine": engine.name, "loss_mw": loss, "violations": broken, "limits": records(head, rows)}, indent=1)
         )
     elif as_csv:
-        _csv(head, rows)
+        print_csv(head, rows)
     else:
-        _table(f"{network.name}: {reason}; losses {loss:.4g} MW", head, rows, red=lambda row: row[5])
+        print_table(f"{network.name}: {reason}; losses {loss:.4g} MW", head, rows, red=lambda row: row[5])
         typer.echo(f"{broken} of {len(checks)} limits broken")
     if broken:
         raise typer.Exit(1)
@@ -95,11 +108,11 @@ def n1(
     from vpp.grid.contingency.outages import Outages, outages_named
     from vpp.grid.contingency.outages import pairs as pairs_of
 
-    network = _network(spec)
+    network = _network(spec, "n1")
     limits = _limits(network, vm, rating, emergency, None)
     p, q = (scale * x for x in network.rated_injections())
     try:
-        named = outages_named(network, _split(pairs or kinds))
+        named = outages_named(network, split(pairs or kinds))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--pairs" if pairs else "--kinds") from error
     outages = pairs_of(network, named) if pairs else Outages.of(network, named)
@@ -110,12 +123,12 @@ def n1(
     head, rows = _cases(result, shown.tolist(), (p, q, limits) if restore else None)
     if as_json:
         typer.echo(
-            json.dumps({"network": network.name, "cases": _records(head, rows), "violations": _violations(result)}, indent=1)
+            json.dumps({"network": network.name, "cases": records(head, rows), "violations": _violations(result)}, indent=1)
         )
     elif as_csv:
-        _csv(head, rows)
+        print_csv(head, rows)
     else:
-        _table(
+        print_table(
             f"{network.name}: {len(outages)} outages, the worst first",
             head,
             rows,
@@ -126,33 +139,21 @@ def n1(
         raise typer.Exit(1)
 
 
-def _network(spec: str) -> Any:
+def _network(spec: str, command: str) -> Any:
     """The compiled network, energised; NetworkError where there is none."""
     from vpp.grid import load_network
 
-    network = load_network(spec if ":" in spec else f"file:{spec}")
+    network = load_network(balanced(spec, command))
     if network.n_node == 0 or len(network.slack_node) == 0:
         raise NetworkError(spec, "has no energised source, so there is nothing to solve")
     return network
-
-
-def _split(text: str) -> list[str]:
-    """A list with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _limits(network: Any, vm: str, rating: str, emergency: str, reverse: float | None) -> Any:
     """Limits as the options state them; BadParameter where they cannot be used."""
     from vpp.grid.limits import Limits
 
-    low: float | None = None
-    high: float | None = None
-    if vm:
-        first, _, second = vm.partition(":")
-        try:
-            low, high = float(first), float(second)
-        except ValueError as error:
-            raise typer.BadParameter(f"{vm!r} is no band, write 0.9:1.1", param_hint="--vm") from error
+    low, high = band_of(vm) or (None, None)
     limits = Limits(low, high, _factors(network, rating, "--rating"), _factors(network, emergency, "--emergency"), reverse)
     try:
         limits.band(network), limits.loading(network, outage=True), limits.reverse(network)
@@ -167,7 +168,7 @@ def _factors(network: Any, text: str, option: str) -> Any:
 
     default, given = 1.0, {}
     try:
-        for part in _split(text):
+        for part in split(text):
             key, equals, number = part.rpartition("=")
             if equals:
                 given[key] = float(number)
@@ -246,40 +247,6 @@ def _told(result: Any, top: int) -> None:
         f"{len(result.outages)} outages: {int((~result.converged).sum())} without a solution, {lost} cut buses off, "
         f"{parted} leave islands; {len(caused)} violations caused; {int(result.base.violated.sum())} without any outage"
     )
-
-
-def _records(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Rows as records."""
-    return [dict(zip(head, row, strict=True)) for row in rows]
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Rows as CSV on standard output."""
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], red: Any) -> None:
-    """Rows as a table, in columns without a frame where nobody looks."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=250)
-    typer.echo(title)
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None)
-    for k, name in enumerate(head):
-        table.add_column(name, justify="right" if rows and isinstance(rows[0][k], int | float) else "left")
-    for row in rows:
-        texts = (f"{x:.4g}" if isinstance(x, float) else "-" if x is None else str(x) for x in row)
-        table.add_row(*(Text(text) for text in texts), style="red" if red(row) else None)
-    console.print(table)
 
 
 class _Bar:

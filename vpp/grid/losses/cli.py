@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vpp.grid.tell import balanced, is_threephase
+
 if TYPE_CHECKING:
     from vpp.grid.losses.problem import Breach
     from vpp.grid.network import Network
@@ -20,7 +22,10 @@ def losses(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Say where a network loses power at its stated loads, and what voltage control or other open points would save."""
+    """Say where a network loses power at its stated loads, and what voltage control or other open points would save.
+
+    Of a three-phase network (.dss) the losses alone.
+    """
     import json
 
     from rich.console import Console
@@ -42,11 +47,15 @@ def study(spec: str, reconfigured: bool) -> dict[str, Any]:
         NetworkError: there is no such network, or it is to be reconfigured and is not radial.
         Diverged: its power flow has no solution at the stated loads.
     """
+    if is_threephase(spec):
+        from vpp.grid.threephase.cli import losses as losses_of_phases
+
+        return losses_of_phases(balanced(spec, "losses --reconfigure") if reconfigured else spec)
     from vpp.grid import load_network
     from vpp.grid.losses import Devices, reconfigure, volt_var
     from vpp.grid.powerflow import check_first_solve, choose
 
-    network = load_network(spec if ":" in spec else f"file:{spec}")
+    network = load_network(balanced(spec, "losses"))
     p, q = network.rated_injections()
     v = check_first_solve(choose(network)[0], network, p, q).v
     out: dict[str, Any] = {"network": network.name, "losses_kw": by_kind(network, v)}
@@ -116,9 +125,11 @@ def _breach(network: Network, breach: Breach) -> str:
 
 def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The study as (word, text)."""
-    kw, best = found["losses_kw"], found["volt_var"]
+    kw, best = found["losses_kw"], found.get("volt_var")
     kinds = ", ".join(f"{kind} {value:.4g}" for kind, value in kw.items() if kind != "total")
     lines = [("network", found["network"]), ("losses", f"{kw['total']:.4g} kW ({kinds})")]
+    if best is None:
+        return lines
     lines.append(
         ("volt/var", f"{best['loss_kw']:.4g} kW, {_saved(best, kw)}; {best['inverters']} inverters at {best['q_kvar']:.4g} kvar")
     )

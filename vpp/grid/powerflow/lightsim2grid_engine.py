@@ -6,12 +6,18 @@ phase-shifting transformers, switches, parallel elements).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from vpp.grid.network import Network
 from vpp.grid.powerflow.port import BatchSolution, Solution, failed, net_injections, residual_mva
 from vpp.grid.tables import BoolArray, ComplexArray, FloatArray, Int32Array, IntArray
+
+COLLAPSED_PU = 0.01  # below, a node counts as collapsed
 
 
 class LightSim2Grid:
@@ -36,7 +42,7 @@ class LightSim2Grid:
         others[self._slack] = False
         others[self._pv] = False
         self._pq = np.flatnonzero(others).astype(np.int32)
-        self._start = self._no_load()
+        self._start, self._calm = self._no_load()
         self._algorithm: object = None
 
     @property
@@ -44,8 +50,11 @@ class LightSim2Grid:
         """Voltages (n_node,) where a solve begins that is given no start."""
         return self._start
 
-    def _no_load(self) -> ComplexArray:
-        """Voltages without injections, |V| at PV nodes set: right behind any phase shift, unlike a flat start."""
+    def _no_load(self) -> tuple[ComplexArray, bool]:
+        """Voltages without injections, |V| at PV nodes set: right behind any phase shift, unlike a flat start.
+
+        Long lines and shunts carry some of them far away; whether none is says if they are where to begin.
+        """
         from scipy.sparse.linalg import splu
 
         net = self.network
@@ -57,37 +66,49 @@ class LightSim2Grid:
         if len(free):
             rows = self._y.tocsr()[free].tocsc()
             v[free] = splu(rows[:, free].tocsc()).solve(-(rows @ v))
-        size = np.abs(v)
-        v = np.where((size > 0.5) & (size < 1.5), v, np.exp(1j * np.angle(v)))
+        near = (np.abs(v) > 0.5) & (np.abs(v) < 1.5)
+        v = np.where(near, v, np.exp(1j * np.angle(v)))
         v[net.slack_node] = net.slack_v
         v[net.pv_node] *= net.pv_vm_pu / np.abs(v[net.pv_node])
         out: ComplexArray = v
-        return out
+        return out, bool(near.all())
 
     def _direct_current(self, s_pu: ComplexArray) -> ComplexArray:
         """Start of a large or strongly shunted system: angles of the linear power flow, magnitudes near nominal."""
-        from scipy.sparse import csc_matrix
+        net, n = self.network, self.network.n_node
+        free, matrix, pushed, solve = self._linear
+        angle = np.angle(self._start)
+        angle[free] = solve(s_pu.real[free] + pushed[free] - matrix[free][:, net.slack_node] @ angle[net.slack_node])
+        size = np.ones(n)
+        size[net.pv_node], size[net.slack_node] = net.pv_vm_pu, np.abs(net.slack_v)
+        return np.asarray(size * np.exp(1j * angle))
+
+    @cached_property
+    def _linear(self) -> tuple[IntArray, Any, FloatArray, Callable[[FloatArray], FloatArray]]:
+        """The linear power flow: free nodes, susceptances (n, n), powers that phase shifts push, and its solver."""
+        from scipy.sparse import csr_matrix
         from scipy.sparse.linalg import splu
 
         net, n = self.network, self.network.n_node
         on = net.branch_on
         f, t = net.branch_from_node[on], net.branch_to_node[on]
-        shift = np.angle(net.yft[on] / net.ytf[on]) / 2.0
-        shift += np.where((net.yft[on] * np.exp(-1j * shift)).imag < 0.0, np.pi, 0.0)  # a half angle has two signs
-        b = np.abs(net.yft[on])
+        yff, yft = net.yff[on], net.yft[on]
+        shift = np.angle(yft / net.ytf[on]) / 2.0
+        series = yft * np.exp(-1j * shift)  # a half angle has two signs: yff, whose angle is that of -yft without shift, decides
+        turned = (series * np.conj(yff)).real > 0.0
+        shift, series = np.where(turned, shift + np.pi, shift), np.where(turned, -series, series)
+        b = np.where(series.imag < 0.0, -1.0, 1.0) * np.abs(yft)  # below 0: a series capacitor, or a star's negative reactance
         entries = np.concatenate([b, b, -b, -b]), (np.concatenate([f, t, f, t]), np.concatenate([f, t, t, f]))
-        matrix = csc_matrix(entries, shape=(n, n))
-        pushed = np.bincount(f, b * shift, n) - np.bincount(t, b * shift, n)
-        angle = np.angle(self._start)
+        matrix = csr_matrix(entries, shape=(n, n))
+        pushed = np.asarray(np.bincount(f, b * shift, n) - np.bincount(t, b * shift, n), np.float64)
         free = np.setdiff1d(np.arange(n), net.slack_node)
-        load = s_pu.real + pushed - matrix[:, net.slack_node] @ angle[net.slack_node]
-        angle[free] = splu(matrix[free][:, free].tocsc()).solve(load[free])
-        size = np.ones(n)
-        size[net.pv_node], size[net.slack_node] = net.pv_vm_pu, np.abs(net.slack_v)
-        return np.asarray(size * np.exp(1j * angle))
+        return free, matrix, pushed, splu(matrix[free][:, free].tocsc()).solve
 
     def _newton(self, s_pu: ComplexArray, start: ComplexArray) -> tuple[ComplexArray | None, int]:
-        """Run the C++ solver: voltages (None where it does not converge) and iterations."""
+        """Run the C++ solver: voltages (None where it does not converge) and iterations.
+
+        At a node without injection 0 V balances the power with any current: what collapses so is no solution.
+        """
         from lightsim2grid.algorithm import NRSing_KLU
 
         if not np.all(np.isfinite(s_pu)):
@@ -102,7 +123,7 @@ class LightSim2Grid:
             good = False
         iterations = int(solver.get_nb_iter())
         out: ComplexArray = np.array(solver.get_V(), dtype=np.complex128)
-        if not good or not np.all(np.isfinite(out)):
+        if not good or not np.all(np.abs(out) > COLLAPSED_PU):  # a NaN is not above either
             self._algorithm = None  # nothing of a failed solve is carried over
             return None, iterations
         return out, iterations
@@ -138,19 +159,28 @@ class LightSim2Grid:
     def solve(self, p_mw: FloatArray, q_mvar: FloatArray, v_start: ComplexArray | None = None) -> Solution:
         """Solve one step; see :class:`vpp.grid.powerflow.port.PowerFlow`."""
         p, q = net_injections(self.network, p_mw, q_mvar)
-        start = self._start
+        start = None
         if v_start is not None and np.all(np.isfinite(v_start)) and np.all(np.abs(v_start) > 1e-3):
             start = np.array(v_start, dtype=np.complex128)
             start[self._slack] = self.network.slack_v
             start[self._pv] *= self.network.pv_vm_pu / np.abs(start[self._pv])
         s = np.asarray(p + 1j * q, dtype=np.complex128) / self.network.sn_mva
-        v, iterations = self._newton(s, start)
-        if v is None:
-            v, more = self._newton(s, self._direct_current(s))
-            iterations += more
+        v, iterations = self._from_anywhere(s, start)
         if v is None:
             return failed(self.network, iterations)
         return Solution(v, True, iterations, residual_mva(self.network, v, p, q))
+
+    def _from_anywhere(self, s_pu: ComplexArray, start: ComplexArray | None = None) -> tuple[ComplexArray | None, int]:
+        """Solve from a start, then from no load and from the linear power flow, the likelier of the two first."""
+        starts: list[Callable[[], ComplexArray]] = [lambda: self._start, lambda: self._direct_current(s_pu)]
+        starts = starts if self._calm else starts[::-1]
+        total = 0
+        for begin in starts if start is None else [lambda: start, *starts]:
+            v, iterations = self._newton(s_pu, begin())
+            total += iterations
+            if v is not None:
+                return v, total
+        return None, total
 
     def solve_batch(self, p_mw: FloatArray, q_mvar: FloatArray) -> BatchSolution:
         """Solve T steps, each from no load; see :class:`vpp.grid.powerflow.port.PowerFlow`."""
@@ -159,7 +189,7 @@ class LightSim2Grid:
         v = np.full(s.shape, np.nan + 1j * np.nan)
         converged, iterations = np.zeros(len(s), dtype=np.bool_), np.zeros(len(s), dtype=np.int32)
         for t in range(len(s)):
-            found, iterations[t] = self._newton(s[t], self._start)
+            found, iterations[t] = self._from_anywhere(s[t])
             if found is not None:
                 v[t], converged[t] = found, True
         return BatchSolution(v, converged, iterations)

@@ -13,6 +13,11 @@ def load_threephase(spec: str, base: Path | None = None) -> ThreePhaseNetwork:
     """Read and compile an OpenDSS script, its path relative to ``base``; NetworkError with every finding."""
     from vpp.grid.dss import read_dss
 
+    return compile_feeder(read_dss(script_of(spec, base), spec))
+
+
+def script_of(spec: str, base: Path | None = None) -> Path:
+    """The script that a specification names, absolute; NetworkError where it names none or there is none."""
     scheme, colon, rest = spec.partition(":")
     if not colon or not rest or scheme not in ("dss", "file") or (scheme == "file" and not rest.lower().endswith(".dss")):
         raise NetworkError(spec, "expected dss:<path> or file:<path>.dss for a three-phase network")
@@ -20,4 +25,4 @@ def load_threephase(spec: str, base: Path | None = None) -> ThreePhaseNetwork:
     path = (path if path.is_absolute() else (base or Path.cwd()) / path).resolve()
     if not path.is_file():
         raise NetworkError(spec, f"no file {path}")
-    return compile_feeder(read_dss(path, spec))
+    return path
