@@ -217,7 +217,7 @@ def run(
     keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
-            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps))
+            keepers.append(_journal(system, path, steps))
         if drive is not None:
             keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
         recorder.also = keep_all(keepers)
@@ -242,6 +242,13 @@ def run(
     from vpp.historian.read import read_manifest
 
     return RunResult(path, read_manifest(path), recorder.hash.hexdigest(), len(recorder.diverged))
+
+
+def _journal(system: System, path: Path, steps: int) -> SeenJournal:
+    """A journal in the run directory, as large as what is seen."""
+    net, points = system.network, len(system.plant.grid.points.id)
+    size = (net.n_bus, net.n_branch) if system.desk.estimating is not None else (0, 0)
+    return SeenJournal(path, system.plant.fleet.n, points, steps, *size)
 
 
 def new_recorder(system: System) -> Recorder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from vpp.grid.profiles import Profiles
 from vpp.kernel import quality
 from vpp.kernel.grid_points import GridPoints, PointLayout
 from vpp.kernel.grid_state import GridState
-from vpp.kernel.ports import Frame
+from vpp.kernel.ports import Frame, State
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
 QUANTITY: Final = {"vm_pu": VM, "p_mw": P, "q_mvar": Q}
@@ -114,10 +114,10 @@ class GridEstimator:
             doubted=tuple(grid.branch_name[d.branch] for d in found.doubted), wanted=found.wanted,
         )  # fmt: skip
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The voltages that the next estimate begins at."""
         return {"v": self.estimator.v.copy()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self.estimator.v = state["v"].copy()

@@ -114,6 +114,8 @@ class Scenario(Part):
         yield from self._inverters()
         if self.estimation is not None and not self.meters:
             yield ("estimation",), "an estimate needs measurements: add meters"
+        if self.estimation is not None and not (self.control.proposers or self.control.guards):
+            yield ("estimation",), "an estimate is made in a tick, and without controllers there is none: add one to control"
         if "estimate" in self.record and self.estimation is None:
             yield ("record",), "there is no estimate to record: add estimation"
         if self.planner is not None and self.market is None:

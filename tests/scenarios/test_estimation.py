@@ -113,6 +113,11 @@ def test_estimates_are_recorded(write: Write, tmp_path: Path) -> None:
     ("more", "path", "says"),
     [
         ("estimation: {}\n", "estimation", "add meters"),
+        (
+            "meters: [{kind: voltage}]\nestimation: {}\ncontrol: {proposers: [], guards: []}\n",
+            "estimation",
+            "without controllers",
+        ),
         ("record: [estimate]\n", "record", "add estimation"),
         ("meters: [{kind: smrt}]\n", "meters.0", "smart"),
     ],
