@@ -20,7 +20,7 @@ from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
-from scenarios.metering import estimating, grid_meters
+from scenarios.metering import estimating, grid_meters, judge_of
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
@@ -263,8 +263,12 @@ def new_recorder(system: System) -> Recorder:
     x = scenario.limits
     limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
     series = series_of(scenario.record, system.chain.owners)
+    judge = judge_of(system)
+    if judge is not None and "estimate" in scenario.record:
+        series += judge.series()
     fleet = system.plant.fleet
     recorder = Recorder(None, series, fleet.id, fleet.control, limits, system.plant.dt_s, buy, sell)
+    recorder.judge = judge
     tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
     return recorder
 
@@ -331,6 +335,7 @@ def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
         },
         "events_by_kind": dict(sorted(recorder.events.items())),
         "summary": recorder.summary(),
+        **({} if recorder.judge is None else {"estimate": recorder.judge.told()}),
     }
     if shares is not None:
         parts = {"fleet": shares.fleet_s, "grid": shares.grid_s, "control": shares.control_s, "record": shares.record_s}

@@ -26,7 +26,8 @@ from vpp.kernel.tick import Chain, DecisionHash, Record, decide
 # Arrays of a `GridState`: how many numbers each has, and its type. What is not named here goes with the news.
 STATE: Final = {
     "vm_pu": ("buses", "<f8"), "va_degree": ("buses", "<f8"), "vm_sigma_pu": ("buses", "<f8"), "quality": ("buses", "|u1"),
-    "loading": ("branches", "<f8"),
+    "loading": ("branches", "<f8"), "loading_sigma": ("branches", "<f8"),
+    "point_value": ("points", "<f8"), "point_sigma": ("points", "<f8"),
 }  # fmt: skip
 NO_STATE: Final = -(2**63)
 
@@ -86,7 +87,9 @@ class SeenJournal:
             return {}
         if state is None:
             return {"state_ns": np.array(NO_STATE, np.int64), **self._unknown}
-        return {"state_ns": np.array(state.time_ns, np.int64), **{f"state_{name}": getattr(state, name) for name in STATE}}
+        told = {f"state_{name}": getattr(state, name) for name in STATE}
+        known = {name: value for name, value in told.items() if value.size}  # an estimator may leave some of them empty
+        return {"state_ns": np.array(state.time_ns, np.int64), **self._unknown, **known}
 
     def close(self) -> None:
         """Release the files; what is recorded stays."""

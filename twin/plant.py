@@ -45,6 +45,7 @@ class GridResult:
         nadir_hz, zenith_hz: lowest and highest frequency of any island within the step.
         rocof_hz_per_s: fastest change of frequency of any island within the step, with its sign.
         events: what happened in the plant itself.
+        points_true: what perfect meters of the network would show, in the order of its last points; empty: there are none.
     """
 
     solved: Solved
@@ -57,6 +58,7 @@ class GridResult:
     zenith_hz: float = float("nan")
     rocof_hz_per_s: float = 0.0
     events: tuple[Event, ...] = ()
+    points_true: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class GridModel:
         vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
         result = GridResult(
             solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
-            outcome.rocof_hz_per_s, outcome.events,
+            outcome.rocof_hz_per_s, outcome.events, np.zeros(0) if self.meters is None else self.meters.true,
         )  # fmt: skip
         return result, Observation(telemetry, points, self.sensors.read_back(now_ns, applied))
 

@@ -104,15 +104,29 @@ class GridEstimator:
         bare = self.estimator.observability(used & ~meters.pseudo).observable[node]
         vm = np.where(dead, np.nan, np.abs(found.v)[node])
         byte = np.where(np.isnan(vm), quality.INVALID, np.where(bare, quality.GOOD, quality.SUBSTITUTED)).astype(np.uint8)
+        value, sigma = self._points()
         limit = np.stack([net.branch_i_max_from_ka, net.branch_i_max_to_ka], 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            loading = np.fmax.reduce(found.i_ka / limit, axis=1)
+            ends, unsure = found.i_ka / limit, found.i_sigma_ka / limit
+        fuller = (
+            np.arange(len(ends)),
+            (np.nan_to_num(ends[:, 1], nan=-1.0) > np.nan_to_num(ends[:, 0], nan=-1.0)).astype(np.int64),
+        )
         return GridState(
             now_ns, vm, np.where(dead, np.nan, np.degrees(np.angle(found.v))[node]),
-            np.where(dead, np.nan, found.vm_sigma_pu[node]), loading, byte,
+            np.where(dead, np.nan, found.vm_sigma_pu[node]), ends[fuller], byte,
             suspects=tuple(meters.id[s.measurement] for s in found.suspects if not meters.pseudo[s.measurement]),
             doubted=tuple(grid.branch_name[d.branch] for d in found.doubted), wanted=found.wanted,
+            loading_sigma=unsure[fuller], point_value=value, point_sigma=sigma, converged=found.converged,
         )  # fmt: skip
+
+    def _points(self) -> tuple[FloatArray, FloatArray]:
+        """(points,) what every point of the layout would show were the last estimate true, in its unit, and its sigma."""
+        value, sigma = (np.full(len(self.layout.id), np.nan) for _ in range(2))
+        shown, unsure = self.estimator.shown()
+        k = len(self._point)
+        value[self._point], sigma[self._point] = shown[:k] * self._base, unsure[:k] * self._base
+        return value, sigma
 
     def state(self) -> State:
         """The voltages that the next estimate begins at."""
