@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
+from scenarios.limits import limits_told
 from scenarios.metering import estimating, grid_meters, judge_of
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
@@ -30,9 +32,11 @@ from twin.coupling import Coupling
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
-from twin.recorder import SYSTEM, Limits, Recorder, series_of
+from twin.recorder import SYSTEM, Limits, Recorder, broken, series_of
 from twin.series import Surroundings
 from vpp.grid import Profiles
+from vpp.grid.contingency.analysis import bus_title
+from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import RunWriter
@@ -121,6 +125,7 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
     meters = grid_meters(scenario, network, spec.fleet, rating)
     grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters)
+    grid.feeds_back = scenario.limits.reverse_mw is not None or "reverse" in scenario.record
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
     group, s_mva = shared_inverters(plan)
@@ -223,11 +228,11 @@ def run(
         recorder.also = keep_all(keepers)
         shares = simulate(system, recorder, wiring) if drive is None else drive[1](system, recorder)
     except KeyboardInterrupt:
-        writer.close("interrupted", **_results(recorder, None))
+        writer.close("interrupted", **_results(system, recorder, None))
         raise
     except BaseException as error:
         try:
-            writer.close("failed", reason=str(error), **_results(recorder, None))
+            writer.close("failed", reason=str(error), **_results(system, recorder, None))
         except RunError:
             if not isinstance(error, RunError):
                 raise
@@ -237,7 +242,7 @@ def run(
         for keeper in keepers:
             keeper.close()
     disturbed = system.plant.devices.spec.disturbed
-    results = {**_results(recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
+    results = {**_results(system, recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
 
@@ -261,14 +266,16 @@ def new_recorder(system: System) -> Recorder:
         buy = series_at(market.import_eur_per_mwh, time_ns, zone)
         sell = series_at(market.export_eur_per_mwh, time_ns, zone)
     x = scenario.limits
-    limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
+    limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading, x.reverse_mw)
+    watch = limits.watch(system.network)
     series = series_of(scenario.record, system.chain.owners)
+    series += broken(watch)
     judge = judge_of(system)
     if judge is not None and "estimate" in scenario.record:
         series += judge.series()
     fleet = system.plant.fleet
     recorder = Recorder(None, series, fleet.id, fleet.control, limits, system.plant.dt_s, buy, sell)
-    recorder.judge = judge
+    recorder.watch, recorder.judge = watch, judge
     tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
     return recorder
 
@@ -322,7 +329,7 @@ def _loop(system: System, recorder: Recorder) -> Shares:
     return Shares(0.0, grid_s, control_s, record_s, perf_counter() - begin)
 
 
-def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
+def _results(system: System, recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
     """What the manifest says at the end."""
     results: dict[str, Any] = {
         "decision_hash": recorder.hash.hexdigest(),
@@ -337,6 +344,10 @@ def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
         "summary": recorder.summary(),
         **({} if recorder.judge is None else {"estimate": recorder.judge.told()}),
     }
+    if recorder.watch is not None:
+        net, time_ns = system.network, system.plant.time_ns
+        titles = partial(bus_title, net), partial(branch_title, net)
+        results["limits"] = limits_told(recorder.watch, *titles, time_ns, system.plant.dt_s)
     if shares is not None:
         parts = {"fleet": shares.fleet_s, "grid": shares.grid_s, "control": shares.control_s, "record": shares.record_s}
         total = max(shares.total_s, 1e-12)

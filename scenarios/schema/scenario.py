@@ -28,7 +28,9 @@ from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
 Place = tuple[str, int, str]  # file, line, value as written
-Recorded = Literal["asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate"]
+Recorded = Literal[
+    "asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate", "reverse"
+]
 SCHEMES = ("simbench", "pandapower", "file")
 
 
