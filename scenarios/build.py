@@ -40,7 +40,7 @@ from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import RunWriter
-from vpp.kernel.errors import RunError
+from vpp.kernel.errors import RunError, VppError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
@@ -243,10 +243,22 @@ def run(
             keeper.close()
     disturbed = system.plant.devices.spec.disturbed
     results = {**_results(system, recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
+    if scenario.contingencies is not None:
+        results["contingencies"] = _outages(path)
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
 
     return RunResult(path, read_manifest(path), recorder.hash.hexdigest(), len(recorder.diverged))
+
+
+def _outages(path: Path) -> dict[str, Any]:
+    """What the outages would do; what stops the analysis is told, and the run is complete all the same."""
+    from scenarios.outages import outages_of_run
+
+    try:
+        return outages_of_run(path)
+    except VppError as error:
+        return {"trouble": str(error)}
 
 
 def _journal(system: System, path: Path, steps: int) -> SeenJournal:

@@ -18,7 +18,7 @@ from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.hil import Outside
 from scenarios.schema.metering import Estimation, MeterError, MeterPart
-from scenarios.schema.plant import Limits
+from scenarios.schema.plant import Contingencies, Limits
 from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
@@ -86,6 +86,7 @@ class Scenario(Part):
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")
+    contingencies: Contingencies | None = Field(None, description="what outages would do at one moment; null: not looked at")
     record: tuple[Recorded, ...] = Field(
         ("asked", "delivered", "soc", "voltage", "loading", "cause", "quality"), description="what a run keeps"
     )
@@ -121,6 +122,8 @@ class Scenario(Part):
             yield ("estimation",), "an estimate is made in a tick, and without controllers there is none: add one to control"
         if self.meter_errors and not self.meters:
             yield ("meter_errors",), "there is no meter to be wrong: add meters"
+        if self.contingencies is not None and "delivered" not in self.record:
+            yield ("contingencies",), "outages are solved from what was delivered: add delivered to record"
         if "estimate" in self.record and self.estimation is None:
             yield ("record",), "there is no estimate to record: add estimation"
         if self.planner is not None and self.market is None:
