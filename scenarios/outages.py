@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from vpp.grid.limits import LOADING
 from vpp.grid.network import Network
 from vpp.kernel.errors import RunError, SolveError
 from vpp.kernel.signals import FloatArray
@@ -115,6 +116,7 @@ def _told(result: Contingencies, p: FloatArray, q: FloatArray, limits: Limits) -
     harmful = np.unique(result.violations.case[caused])
     return {
         "outages": len(result.outages), "unsolved": int(unsolved.sum()), "cut_off": int(lost.sum()), "parted": int(parted.sum()),
+        "loading_before": _known(np.max(result.base.value[result.base.quantity == LOADING], initial=-np.inf)),
         "harmful": len(harmful), "caused": len(caused), "violated_before": int(result.base.violated.sum()),
         "cases": [_case(result, k, p, q, limits if i < RESTORED else None) for i, k in enumerate(ranking[:CASES].tolist())],
         "violations": [_violation(result, k) for k in caused[:VIOLATIONS].tolist()],
