@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scenarios.disturb import fault_table
+from scenarios.metering import meter_axis
 from twin.devices.entry import PHASES
 from vpp import __version__
 from vpp.grid.network import BRANCH_KINDS
@@ -69,6 +70,7 @@ def axes(system: System) -> list[Axis]:
                 "from_bus": net.branch_from_bus, "to_bus": net.branch_to_bus, "closed": net.branch_closed.astype(np.uint8),
             },
         ),
+        *([meter_axis(system.plant.grid.points, net)] if "estimate" in system.scenario.record else []),
     ]  # fmt: skip
 
 

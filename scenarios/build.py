@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,8 @@ from scenarios.expand import FleetPlan, expand
 from scenarios.fleet import fleet_spec, flexibility, forecaster, shared_inverters, without_functions
 from scenarios.frequency import led, released, swing_of
 from scenarios.journal import SeenJournal
-from scenarios.metering import estimating, grid_meters
+from scenarios.limits import limits_told
+from scenarios.metering import estimating, grid_meters, judge_of
 from scenarios.schema.control import PccGuard
 from scenarios.schema.series import series_at
 from scenarios.schema.time import clock_times_ns
@@ -30,13 +32,15 @@ from twin.coupling import Coupling
 from twin.fleet import FleetModel
 from twin.frequency import FrequencyProfile
 from twin.plant import GridModel, TwinPlant
-from twin.recorder import SYSTEM, Limits, Recorder, series_of
+from twin.recorder import SYSTEM, Limits, Recorder, broken, series_of
 from twin.series import Surroundings
 from vpp.grid import Profiles
+from vpp.grid.contingency.analysis import bus_title
+from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
 from vpp.historian.run import RunWriter
-from vpp.kernel.errors import RunError
+from vpp.kernel.errors import RunError, VppError
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.orders import Order
 from vpp.kernel.setpoints import Asked
@@ -121,6 +125,7 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
     meters = grid_meters(scenario, network, spec.fleet, rating)
     grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters)
+    grid.feeds_back = scenario.limits.reverse_mw is not None or "reverse" in scenario.record
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
     group, s_mva = shared_inverters(plan)
@@ -217,17 +222,17 @@ def run(
     keepers: list[SeenJournal | DecisionLog] = []
     try:
         if "seen" in scenario.record:
-            keepers.append(SeenJournal(path, system.plant.fleet.n, len(system.plant.grid.points.id), steps))
+            keepers.append(_journal(system, path, steps))
         if drive is not None:
             keepers.append(DecisionLog(path, system.plant.fleet.n, steps))
         recorder.also = keep_all(keepers)
         shares = simulate(system, recorder, wiring) if drive is None else drive[1](system, recorder)
     except KeyboardInterrupt:
-        writer.close("interrupted", **_results(recorder, None))
+        writer.close("interrupted", **_results(system, recorder, None))
         raise
     except BaseException as error:
         try:
-            writer.close("failed", reason=str(error), **_results(recorder, None))
+            writer.close("failed", reason=str(error), **_results(system, recorder, None))
         except RunError:
             if not isinstance(error, RunError):
                 raise
@@ -237,11 +242,30 @@ def run(
         for keeper in keepers:
             keeper.close()
     disturbed = system.plant.devices.spec.disturbed
-    results = {**_results(recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
+    results = {**_results(system, recorder, shares), **noticed(disturbed, system.plan.id, recorder.heard)}
+    if scenario.contingencies is not None:
+        results["contingencies"] = _outages(path)
     writer.close("complete", **results)
     from vpp.historian.read import read_manifest
 
     return RunResult(path, read_manifest(path), recorder.hash.hexdigest(), len(recorder.diverged))
+
+
+def _outages(path: Path) -> dict[str, Any]:
+    """What the outages would do; what stops the analysis is told, and the run is complete all the same."""
+    from scenarios.outages import outages_of_run
+
+    try:
+        return outages_of_run(path)
+    except VppError as error:
+        return {"trouble": str(error)}
+
+
+def _journal(system: System, path: Path, steps: int) -> SeenJournal:
+    """A journal in the run directory, as large as what is seen."""
+    net, points = system.network, len(system.plant.grid.points.id)
+    size = (net.n_bus, net.n_branch) if system.desk.estimating is not None else (0, 0)
+    return SeenJournal(path, system.plant.fleet.n, points, steps, *size)
 
 
 def new_recorder(system: System) -> Recorder:
@@ -254,10 +278,16 @@ def new_recorder(system: System) -> Recorder:
         buy = series_at(market.import_eur_per_mwh, time_ns, zone)
         sell = series_at(market.export_eur_per_mwh, time_ns, zone)
     x = scenario.limits
-    limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading)
+    limits = Limits(x.vm_low_pu, x.vm_high_pu, x.loading, x.reverse_mw)
+    watch = limits.watch(system.network)
     series = series_of(scenario.record, system.chain.owners)
+    series += broken(watch)
+    judge = judge_of(system)
+    if judge is not None and "estimate" in scenario.record:
+        series += judge.series()
     fleet = system.plant.fleet
     recorder = Recorder(None, series, fleet.id, fleet.control, limits, system.plant.dt_s, buy, sell)
+    recorder.watch, recorder.judge = watch, judge
     tell(system.plant.devices.spec.disturbed, system.plan.id, recorder)
     return recorder
 
@@ -311,7 +341,7 @@ def _loop(system: System, recorder: Recorder) -> Shares:
     return Shares(0.0, grid_s, control_s, record_s, perf_counter() - begin)
 
 
-def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
+def _results(system: System, recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
     """What the manifest says at the end."""
     results: dict[str, Any] = {
         "decision_hash": recorder.hash.hexdigest(),
@@ -324,7 +354,12 @@ def _results(recorder: Recorder, shares: Shares | None) -> dict[str, Any]:
         },
         "events_by_kind": dict(sorted(recorder.events.items())),
         "summary": recorder.summary(),
+        **({} if recorder.judge is None else {"estimate": recorder.judge.told()}),
     }
+    if recorder.watch is not None:
+        net, time_ns = system.network, system.plant.time_ns
+        titles = partial(bus_title, net), partial(branch_title, net)
+        results["limits"] = limits_told(recorder.watch, *titles, time_ns, system.plant.dt_s)
     if shares is not None:
         parts = {"fleet": shares.fleet_s, "grid": shares.grid_s, "control": shares.control_s, "record": shares.record_s}
         total = max(shares.total_s, 1e-12)

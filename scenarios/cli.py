@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -159,6 +159,12 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, finished or not.", show_default=False)],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the HTML goes; default: RUN/report.html.")] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Tables on the terminal only.")] = False,
+    outages: Annotated[
+        bool, typer.Option("--outages", help="Solve every outage at the fullest step, whatever the scenario says.")
+    ] = False,
+    at: Annotated[
+        str, typer.Option(metavar="WHEN", help="The same at a local time, e.g. 12:00 or 2016-06-21T12:00.", show_default=False)
+    ] = "",
 ) -> None:
     """Show a run: tables here, plots in one HTML file that needs nothing from outside.
 
@@ -172,6 +178,8 @@ def report(
 
     console = Console()
     data = read_run(run)
+    if outages or at:
+        data.manifest["contingencies"] = _outages(run, at or "worst")
     console.print(summary(data.manifest))
     if not no_html:
         from scenarios.report.page import write_page
@@ -182,6 +190,22 @@ def report(
     if data.damage:
         _say_damaged(Console(stderr=True), data.damage)
         raise typer.Exit(UNUSABLE)
+
+
+def _outages(run: Path, at: str) -> dict[str, Any]:
+    """What outages would do at a moment of a run."""
+    from pydantic import ValidationError
+
+    from scenarios.outages import outages_of_run
+    from scenarios.schema.plant import Contingencies
+    from vpp.historian.read import read_manifest
+
+    stated = read_manifest(run).get("scenario", {}).get("contingencies") or {}
+    try:
+        wanted = Contingencies.model_validate({**stated, "at": at})
+    except ValidationError as error:
+        raise typer.BadParameter(f"{at!r} is no time: write 12:00 or 2016-06-21T12:00", param_hint="--at") from error
+    return outages_of_run(run, wanted)
 
 
 def _say_damaged(console: Console, damage: list[str]) -> None:

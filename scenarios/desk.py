@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -179,12 +180,60 @@ class Desk:
             self._estimator = ThreadPoolExecutor(1, "estimator")
         self._estimate = self._estimator.submit(e.estimator.estimate, frame)
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the next tick depends on; waits for what is being computed."""
+        estimate = None if self._estimate is None else self._estimate.result()
+        return {
+            "news": self._news,
+            "changes_ns": list(self._changes_ns),
+            "plan": _outcome(self._pending),
+            "plan_due_ns": self._due_ns,
+            "next_plan": self._next_plan,
+            "late": self._late,
+            "estimate": estimate,
+            "estimate_due_ns": self._estimate_due_ns,
+            "next_estimate_ns": self._next_estimate_ns,
+            "estimator": {} if self.estimating is None else self.estimating.estimator.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a remembered state."""
+        self._news, self._changes_ns = state["news"], list(state["changes_ns"])
+        self._pending, self._due_ns = _done(state["plan"]), state["plan_due_ns"]
+        self._next_plan, self._late = state["next_plan"], state["late"]
+        self._estimate = _done(state["estimate"])
+        self._estimate_due_ns, self._next_estimate_ns = state["estimate_due_ns"], state["next_estimate_ns"]
+        if self.estimating is not None:
+            self.estimating.estimator.restore(state["estimator"])
+
     def close(self) -> None:
         """Let go of the executors; what is still being computed is no longer wanted."""
         if self._estimator is not None:
             self._estimator.shutdown(wait=True, cancel_futures=True)
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _outcome(pending: Future[Schedule] | None) -> Schedule | SolveError | None:
+    """What a plan that is being computed comes to, its error too."""
+    if pending is None:
+        return None
+    try:
+        return pending.result()
+    except SolveError as error:
+        return error
+
+
+def _done(outcome: Any) -> Future[Any] | None:
+    """A computation that has ended so; None for none."""
+    if outcome is None:
+        return None
+    future: Future[Any] = Future()
+    if isinstance(outcome, SolveError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+    return future
 
 
 def _estimated(now_ns: int, before: GridState | None, state: GridState) -> list[Event]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from controllers.estimation.service import GridEstimator
 from scenarios.desk import Estimating
+from scenarios.near import did_you_mean
 from scenarios.schema.metering import HeadMeters, SmartMeters, VoltageMeters
-from twin.grid_meters import GridMeters
+from twin.grid_meters import GridMeters, MeterErrors
+from twin.judge import EstimateJudge
+from vpp.grid.contingency.analysis import bus_title
+from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.profiles import Profiles
+from vpp.historian.run import Axis
+from vpp.kernel.errors import ScenarioError
 from vpp.kernel.fleet import Fleet
-from vpp.kernel.grid_points import PointLayout
+from vpp.kernel.grid_points import QUANTITIES, PointLayout
 from vpp.kernel.signals import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from scenarios.build import System
     from scenarios.schema.scenario import Scenario
 
 Point = tuple[str, str, str, str, float, int, int, int]  # id, quantity, element, side, sigma, branch, node, delay
@@ -39,7 +48,25 @@ def grid_meters(scenario: Scenario, network: Network, fleet: Fleet, rating_mva: 
         return None
     name, quantity, element, side, sigma, branch, node, late = zip(*unique, strict=True)
     layout = PointLayout(name, quantity, ("",) * len(name), element, side, sigma)
-    return GridMeters(network, layout, np.array(branch), np.array(node), np.array(late), scenario.seed)
+    errors = _errors(scenario, name)
+    return GridMeters(network, layout, np.array(branch), np.array(node), np.array(late), scenario.seed, errors)
+
+
+def _errors(scenario: Scenario, names: Sequence[str]) -> MeterErrors:
+    """The gross errors of points by these names; ScenarioError where a pattern names none of them."""
+    rows: list[tuple[int, int, int, float]] = []
+    findings = []
+    for i, part in enumerate(scenario.meter_errors):
+        points = [k for k, name in enumerate(names) if fnmatchcase(name, part.meter)]
+        if not points:
+            findings.append(
+                scenario.finding(f"no meter {part.meter!r}{did_you_mean(part.meter, names)}", "meter_errors", i, "meter")
+            )
+        rows += [(k, *window, part.error) for window in part.windows(scenario.time) for k in points]
+    if findings:
+        raise ScenarioError(findings)
+    point, begin, end, value = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return MeterErrors(np.array(point, np.int64), np.array(begin, np.int64), np.array(end, np.int64), np.array(value, np.float64))
 
 
 def busbars(network: Network) -> IntArray:
@@ -111,6 +138,37 @@ def _smart(part: SmartMeters, network: Network, fleet: Fleet, rating_mva: FloatA
         out += [(f"{q[0]} {bus}", q, bus, "", part.sigma * float(size[node]), -1, node, delay) for q in ("p_mw", "q_mvar")]
         out.append((f"vm {bus}", "vm_pu", bus, "", part.sigma_pu, -1, node, delay))
     return out
+
+
+def judge_of(system: System) -> EstimateJudge | None:
+    """Who compares the estimates of a system with its truth; None where nobody estimates."""
+    e, net, grid = system.desk.estimating, system.network, system.plant.grid
+    if e is None or grid.meters is None:
+        return None
+    kinds = [BRANCH_KINDS[kind] for kind in net.branch_kind.tolist()]
+    names = tuple(f"{kind} {number}" for kind, number in zip(kinds, net.branch_id.tolist(), strict=True))
+    titles = tuple(branch_title(net, b) for b in range(net.n_branch))
+    buses = tuple(bus_title(net, b) for b in range(net.n_bus))
+    dt_ns = system.scenario.time.step_ns
+    return EstimateJudge(grid.points, buses, titles, names, grid.meters.errors, -(-max(e.budget_ns, dt_ns) // dt_ns))
+
+
+def meter_axis(layout: PointLayout, network: Network) -> Axis:
+    """The points as columns of a record; ``bus`` and ``branch`` are positions, -1 where a point stands at none."""
+    bus = {f"bus {number}": k for k, number in enumerate(network.bus_id.tolist())}
+    kinds = [BRANCH_KINDS[kind] for kind in network.branch_kind.tolist()]
+    branch = {f"{kind} {number}": k for k, (kind, number) in enumerate(zip(kinds, network.branch_id.tolist(), strict=True))}
+    m = len(layout.id)
+    element = layout.element or ("",) * m
+    return Axis(
+        "meters", "meter", layout.id,
+        {
+            "quantity": np.array(layout.quantity), "unit": np.array([QUANTITIES[q] for q in layout.quantity]),
+            "side": np.array(layout.side or ("",) * m), "sigma": np.array(layout.sigma or (0.0,) * m),
+            "bus": np.array([bus.get(name, -1) for name in element]),
+            "branch": np.array([branch.get(name, -1) for name in element]),
+        },
+    )  # fmt: skip
 
 
 def estimating(

@@ -17,6 +17,27 @@ from vpp.kernel.grid_points import GridPoints, PointLayout
 from vpp.kernel.signals import ComplexArray, FloatArray, IntArray
 
 
+@dataclass(frozen=True, slots=True)
+class MeterErrors:
+    """Gross errors of meters: what each adds to what one point shows, while it lasts; arrays of one length.
+
+    Attributes:
+        point: number of the point.
+        from_ns, until_ns: values measured from then until before then have it.
+        value: what is added, in the point's unit.
+    """
+
+    point: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    from_ns: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    until_ns: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    value: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def at(self, now_ns: int, m: int) -> FloatArray:
+        """(m,) what is added to values measured at a moment."""
+        now = (self.from_ns <= now_ns) & (now_ns < self.until_ns)
+        return np.bincount(self.point[now], self.value[now], m).astype(np.float64)
+
+
 @dataclass(slots=True)
 class GridMeters:
     """The meters of a network.
@@ -28,6 +49,8 @@ class GridMeters:
         node: (m,) its node.
         delay: (m,) steps that a value is under way.
         seed: of the noise.
+        errors: gross errors.
+        true: (m,) what perfect meters show in the last step that was measured.
     """
 
     network: Network
@@ -36,6 +59,8 @@ class GridMeters:
     node: IntArray
     delay: IntArray
     seed: int
+    errors: MeterErrors = field(default_factory=MeterErrors)
+    true: FloatArray = field(init=False)
     _random: np.random.Generator = field(init=False)
     _late: FloatArray = field(init=False)
     _late_ns: IntArray = field(init=False)
@@ -44,6 +69,7 @@ class GridMeters:
     def __post_init__(self) -> None:
         """Seed the noise and empty the delay lines."""
         m, deep = len(self.layout.id), int(self.delay.max(initial=0)) + 1
+        self.true = np.full(m, np.nan)
         self._random = np.random.Generator(np.random.SFC64([self.seed, 3]))
         self._late, self._late_ns = np.full((deep, m), np.nan), np.zeros((deep, m), np.int64)
 
@@ -51,7 +77,10 @@ class GridMeters:
         """Measure node voltages ``v`` (n,) in pu, NaN where there is no solution, and hand over what arrives now."""
         deep, m = self._late.shape
         self._row = (self._row + 1) % deep
-        value = self.truth(v) + self._random.normal(size=m) * np.array(self.layout.sigma, np.float64)
+        self.true = self.truth(v)
+        value = self.true + self._random.normal(size=m) * np.array(self.layout.sigma, np.float64)
+        if len(self.errors.point):
+            value += self.errors.at(now_ns, m)
         self._late[self._row], self._late_ns[self._row] = value, now_ns
         row = (self._row - self.delay) % deep
         shown, time_ns = self._late[row, np.arange(m)], self._late_ns[row, np.arange(m)]

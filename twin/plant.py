@@ -21,6 +21,7 @@ from twin.grid_meters import GridMeters, joined
 from twin.sensors import Sensors
 from twin.terminals import bus_voltages
 from vpp.grid.flows import branch_flows_into
+from vpp.grid.limits import ReversePower
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.seen import Event, Observation
@@ -45,6 +46,8 @@ class GridResult:
         nadir_hz, zenith_hz: lowest and highest frequency of any island within the step.
         rocof_hz_per_s: fastest change of frequency of any island within the step, with its sign.
         events: what happened in the plant itself.
+        reverse_mw: (branches,) power from a transformer's low to its high side, NaN for other branches; empty: nobody asked.
+        points_true: what perfect meters of the network would show, in the order of its last points; empty: there are none.
     """
 
     solved: Solved
@@ -57,6 +60,8 @@ class GridResult:
     zenith_hz: float = float("nan")
     rocof_hz_per_s: float = 0.0
     events: tuple[Event, ...] = ()
+    points_true: FloatArray = field(default_factory=lambda: np.zeros(0))
+    reverse_mw: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class GridModel:
         frequency: frequency of every island that has no swing model.
         swing: the islands; None: there is one, and its frequency is given.
         meters: the meters that stand in the network, None for none; their points come after those of ``sensors``.
+        feeds_back: whether results say what transformers feed back.
     """
 
     coupling: Coupling
@@ -76,6 +82,7 @@ class GridModel:
     frequency: FrequencyProfile
     swing: Swing | None = None
     meters: GridMeters | None = None
+    feeds_back: bool = False
     points: PointLayout = field(init=False)
     _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
@@ -83,12 +90,14 @@ class GridModel:
     _slack: tuple[Any, ...] = field(init=False)
     _beside: tuple[IntArray, IntArray] = field(init=False)
     _public: BoolArray = field(init=False)
+    _reverse: ReversePower = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
         network, order = self.coupling.network, self.coupling.order
         self._shared = SharedInverters(self.coupling.spec)
         self._flows = network.flow_arrays(order)
+        self._reverse = ReversePower.of(network, order)
         self._scratch = np.empty((3, network.n_branch))
         self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
         node = self.coupling.spec.fleet.terminal.node
@@ -145,7 +154,8 @@ class GridModel:
         vm_pu = bus_voltages(v_re, v_im, coupling.order, coupling.network.node_of_bus)
         result = GridResult(
             solved, vm_pu, loading, losses, exchange, float(outcome.island[0, 0]), outcome.nadir_hz, outcome.zenith_hz,
-            outcome.rocof_hz_per_s, outcome.events,
+            outcome.rocof_hz_per_s, outcome.events, np.zeros(0) if self.meters is None else self.meters.true,
+            self._reverse(v_re + 1j * v_im) if self.feeds_back else np.zeros(0),
         )  # fmt: skip
         return result, Observation(telemetry, points, self.sensors.read_back(now_ns, applied))
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from twin.devices.model import Delivered, Offer
+from twin.judge import QUALITIES, EstimateJudge, Values
 from twin.plant import GridResult
+from vpp.grid.limits import QUANTITIES
+from vpp.grid.limits import Limits as NetworkLimits
+from vpp.grid.network import Network
+from vpp.grid.watch import LimitWatch
 from vpp.historian.run import RunWriter, Series
-from vpp.kernel import quality
 from vpp.kernel.fleet import CONTROL_LIMIT
 from vpp.kernel.schedule import Schedule
 from vpp.kernel.seen import Event
@@ -22,8 +25,8 @@ from vpp.kernel.signals import ByteArray, FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
 from vpp.kernel.tick import DecisionHash, Record
 
-Values = Callable[[Record, GridResult, Offer], npt.NDArray[Any]]
-QUALITIES: Final = tuple(quality.describe(q) for q in range(128))
+BROKEN: Final = ("loading", "low voltage", "high voltage", "reverse power")  # in the order of QUANTITIES
+OTHERS: Final = ("seen", "estimate")  # words of a scenario's record that the journal and the judge stand for
 
 _D_P, _O_MAX = Delivered.p_mw.row, Offer.p_avail_max_mw.row
 _O_NEED, _O_DEPART = Offer.e_need_mwh.row, Offer.t_depart_s.row
@@ -43,6 +46,12 @@ class Limits:
     vm_low_pu: float = 0.9
     vm_high_pu: float = 1.1
     loading: float = 1.0
+    reverse_mw: float | None = None
+
+    def watch(self, network: Network) -> LimitWatch:
+        """Watch them on a network."""
+        limits = NetworkLimits(self.vm_low_pu, self.vm_high_pu, self.loading, reverse_mw=self.reverse_mw)
+        return LimitWatch.of(network, limits)
 
 
 def series_of(wanted: Sequence[str], owners: Sequence[str]) -> list[tuple[Series, Values]]:
@@ -78,28 +87,34 @@ def series_of(wanted: Sequence[str], owners: Sequence[str]) -> list[tuple[Series
         "telemetry": [
             (Series.of(b, f"seen_{signal.name}", signal), _seen(signal.row)) for signal in Telemetry.signals
         ],
-        "estimate": [
-            (Series("buses", "est_vm_pu", "pu", "estimated voltage magnitude of the bus", 1e-6), _estimated("vm_pu")),
-            (Series("buses", "est_sigma_pu", "pu", "standard deviation of the estimate", 1e-6), _estimated("vm_sigma_pu")),
-        ],
         "voltage": [(Series("buses", "vm_pu", "pu", "voltage magnitude of the bus", 1e-6), lambda r, t, o: t.vm_pu)],
+        "reverse": [
+            (
+                Series("branches", "reverse_mw", "MW", "power from a transformer's low to its high side", 1e-6),
+                lambda r, t, o: t.reverse_mw,
+            )
+        ],
         "loading": [
             (Series("branches", "loading", "1", "current of rated current, at the fuller end", 1e-5), lambda r, t, o: t.loading)
         ],
     }  # fmt: skip
-    return [row for name in wanted if name != "seen" for row in table[name]]
-
-
-def _estimated(name: str) -> Values:
-    def values(r: Record, t: GridResult, o: Offer) -> npt.NDArray[Any]:
-        state = r.seen.news.grid_state
-        return np.full(len(t.vm_pu), np.nan) if state is None else np.asarray(getattr(state, name))
-
-    return values
+    return [row for name in wanted if name not in OTHERS for row in table[name]]
 
 
 def _seen(row: int) -> Values:
     return lambda r, t, o: r.seen.telemetry.block[row]
+
+
+def broken(watch: LimitWatch) -> list[tuple[Series, Values]]:
+    """How many limits each step breaks."""
+    return [
+        (Series("limits", name, "1", f"elements whose limit of {text} is broken", 1.0), _count(watch, i))
+        for i, (name, text) in enumerate(zip(QUANTITIES, BROKEN, strict=True))
+    ]
+
+
+def _count(watch: LimitWatch, i: int) -> Values:
+    return lambda r, t, o: watch.counts[i : i + 1].astype(np.float64)
 
 
 SYSTEM: Final = (
@@ -138,6 +153,8 @@ class Recorder:
         told: what the twin says of its own, by step: faults that begin and end. No controller hears it.
         heard: events of the sources in ``listen``, kept in memory.
         listen: names of those sources.
+        watch: the limits over time; None: nobody looks.
+        judge: compares estimates of the network's state with the truth; None where nobody estimates.
     """
 
     writer: RunWriter | None
@@ -153,6 +170,8 @@ class Recorder:
     told: Mapping[int, Sequence[Event]] = field(default_factory=dict)
     listen: frozenset[str] = frozenset()
     heard: list[Event] = field(default_factory=list)
+    watch: LimitWatch | None = None
+    judge: EstimateJudge | None = None
     hash: DecisionHash = field(init=False)
     sums: FloatArray = field(init=False)
     steps: int = 0
@@ -179,6 +198,10 @@ class Recorder:
         """Take step ``k``."""
         telemetry_quality = record.seen.telemetry.quality[Telemetry.p_mw.row]
         self.hash.add(record.decision.asked)
+        if self.watch is not None:
+            self.watch(truth.vm_pu, truth.loading, truth.reverse_mw)
+        if self.judge is not None:
+            self.judge(record, truth)
         scheduled, of_scheduled = self._scheduled(record, truth)
         self.not_good += _account(
             truth.solved.delivered.block, offer.block, self.control, truth.vm_pu, truth.loading, telemetry_quality,

@@ -10,7 +10,7 @@ import numpy as np
 
 from controllers.estimation.bad_data import SIGNIFICANCE, Cleaned, Suspect, clean
 from controllers.estimation.equations import evaluate, variances
-from controllers.estimation.measured import Grid, Meters
+from controllers.estimation.measured import ANGLE, VM, Grid, Meters
 from controllers.estimation.observability import Observability, observability
 from controllers.estimation.topology import BranchSuspect, doubted
 from controllers.estimation.wls import Wls
@@ -76,6 +76,7 @@ class StateEstimator:
     _wls: Wls = field(init=False)
     _guided: Wls | None = field(init=False, default=None)
     _seen: dict[bytes, Observability] = field(init=False, default_factory=dict)
+    _last: tuple[Wls, Cleaned] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Compile."""
@@ -96,12 +97,29 @@ class StateEstimator:
             values, weights = (z, weight) if wls is self._wls else self._guide(wls, z, weight)
             found = clean(wls, values, weights, start, self.significance, self.meters.m)
             if found.fit.converged:
-                self.v = found.fit.v
+                self.v, self._last = found.fit.v, (wls, found)
                 estimate = self._confident(wls, found)
                 if found.clean and not found.suspects:
                     return estimate
                 return replace(estimate, doubted=self._doubted(wls, values, weights))
+        self._last = None
         return self._nothing(found)
+
+    def shown(self) -> tuple[FloatArray, FloatArray]:
+        """(m,) what the meters would show were the last estimate true [pu, radian], and its sigma; NaN: not determined."""
+        m = self.meters.m
+        if self._last is None:
+            return np.full(m, np.nan), np.full(m, np.nan)
+        wls, found = self._last
+        h, slope = np.empty(len(wls.eq.kind)), np.empty(len(wls.eq.column))
+        evaluate(wls.eq, found.fit.v, h, slope)
+        sigma = np.sqrt(np.maximum(variances(wls.eq, slope, found.inverse), 0.0))
+        observable, grid = self.observability(found.weight[:m] > 0.0).observable, self.grid
+        rows = np.logical_and.reduceat(observable[grid.node], grid.start[:-1])
+        voltage = np.isin(self.meters.kind, (VM, ANGLE))
+        row = self.meters.row
+        known = np.where(voltage, observable[np.where(voltage, row, 0)], rows[row])
+        return np.where(known, h[:m], np.nan), np.where(known, sigma[:m], np.nan)
 
     def _tries(self, used: BoolArray) -> Iterator[tuple[Wls, ComplexArray | None]]:
         """Ways to fit, the next one where one does not converge: from the last voltages, from no load, with expectations."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from vpp.grid.profiles import Profiles
 from vpp.kernel import quality
 from vpp.kernel.grid_points import GridPoints, PointLayout
 from vpp.kernel.grid_state import GridState
-from vpp.kernel.ports import Frame
+from vpp.kernel.ports import Frame, State
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
 QUANTITY: Final = {"vm_pu": VM, "p_mw": P, "q_mvar": Q}
@@ -104,20 +104,34 @@ class GridEstimator:
         bare = self.estimator.observability(used & ~meters.pseudo).observable[node]
         vm = np.where(dead, np.nan, np.abs(found.v)[node])
         byte = np.where(np.isnan(vm), quality.INVALID, np.where(bare, quality.GOOD, quality.SUBSTITUTED)).astype(np.uint8)
+        value, sigma = self._points()
         limit = np.stack([net.branch_i_max_from_ka, net.branch_i_max_to_ka], 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            loading = np.fmax.reduce(found.i_ka / limit, axis=1)
+            ends, unsure = found.i_ka / limit, found.i_sigma_ka / limit
+        fuller = (
+            np.arange(len(ends)),
+            (np.nan_to_num(ends[:, 1], nan=-1.0) > np.nan_to_num(ends[:, 0], nan=-1.0)).astype(np.int64),
+        )
         return GridState(
             now_ns, vm, np.where(dead, np.nan, np.degrees(np.angle(found.v))[node]),
-            np.where(dead, np.nan, found.vm_sigma_pu[node]), loading, byte,
+            np.where(dead, np.nan, found.vm_sigma_pu[node]), ends[fuller], byte,
             suspects=tuple(meters.id[s.measurement] for s in found.suspects if not meters.pseudo[s.measurement]),
             doubted=tuple(grid.branch_name[d.branch] for d in found.doubted), wanted=found.wanted,
+            loading_sigma=unsure[fuller], point_value=value, point_sigma=sigma, converged=found.converged,
         )  # fmt: skip
 
-    def state(self) -> dict[str, Any]:
+    def _points(self) -> tuple[FloatArray, FloatArray]:
+        """(points,) what every point of the layout would show were the last estimate true, in its unit, and its sigma."""
+        value, sigma = (np.full(len(self.layout.id), np.nan) for _ in range(2))
+        shown, unsure = self.estimator.shown()
+        k = len(self._point)
+        value[self._point], sigma[self._point] = shown[:k] * self._base, unsure[:k] * self._base
+        return value, sigma
+
+    def state(self) -> State:
         """The voltages that the next estimate begins at."""
         return {"v": self.estimator.v.copy()}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self.estimator.v = state["v"].copy()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from scenarios.report.grid_data import GridData, read_grid
 from vpp.historian.read import open_run, read_events, read_manifest
 from vpp.kernel.errors import RunError
 from vpp.kernel.signals import FloatArray, IntArray
@@ -52,6 +53,7 @@ class RunData:
         causes: how many resources each owner binds, (T,) each.
         events: as recorded, in order.
         damage: what could not be read.
+        grid: the network's estimate and limits.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class RunData:
     causes: dict[str, FloatArray] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    grid: GridData = field(default_factory=GridData)
 
 
 def read_run(path: Path) -> RunData:
@@ -89,6 +92,7 @@ def read_run(path: Path) -> RunData:
     _power(data, tree)
     _loading(data, tree)
     _causes(data, tree)
+    data.grid = read_grid(tree, manifest, time_ns, data.damage)
     if "summary" not in manifest:
         manifest["summary"] = _summary(data)
     if "counts" not in manifest and "converged" in data.system:
@@ -229,6 +233,9 @@ def _thin(data: RunData) -> None:
         (data.power, mean),
         (data.causes, mean),
         (data.loading, np.fmax.reduceat),
+        (data.grid.estimate, mean),
+        (data.grid.broken, np.fmax.reduceat),
+        *((curve.values, mean) for curve in data.grid.curves),
     )
     for table, how in tables:
         for name, values in table.items():

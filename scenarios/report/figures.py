@@ -28,17 +28,21 @@ class Figure:
     y: dict[str, Any]
     lines: tuple[tuple[float, str], ...] = ()
     aside: bool = False  # many traces: the legend stands beside the plot
+    x: dict[str, Any] | None = None  # an axis of its own in place of the time axis: traces bring their x, lines stand upright
 
     def layout(self) -> dict[str, Any]:
         """What differs from the layout that all plots share."""
-        line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": {"color": RED, "width": 1.2, "dash": "dash"}}
-        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+        a, b = ("x", "y") if self.x is None else ("y", "x")
+        stroke = {"color": RED, "width": 1.2, "dash": "dash"}
+        across = {"type": "line", f"{a}ref": "paper", f"{a}0": 0, f"{a}1": 1, "line": stroke}
+        at = {f"{a}ref": "paper", a: 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
         legend = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "font": {"size": 11}}
         return {
             "yaxis": self.y,
+            **({"xaxis": self.x, "hovermode": "closest"} if self.x is not None else {}),
             **({"legend": legend} if self.aside else {}),
-            "shapes": [{**line, "y0": value, "y1": value} for value, _ in self.lines],
-            "annotations": [{**at, "y": value, "text": text, "font": {"size": 11, "color": RED}} for value, text in self.lines],
+            "shapes": [{**across, f"{b}0": value, f"{b}1": value} for value, _ in self.lines],
+            "annotations": [{**at, b: value, "text": text, "font": {"size": 11, "color": RED}} for value, text in self.lines],
         }
 
 
@@ -50,8 +54,8 @@ def figures(data: RunData) -> Iterator[Figure]:
     yield from _some(_kinds(data.power))
     limits = scenario.get("limits", {})
     voltage = tuple((limits[key], f"limit {limits[key]:g}") for key in ("vm_low_pu", "vm_high_pu") if key in limits)
-    yield from _some(_band(data.voltage, "Voltage", "all buses: lowest, middle, highest", BLUE, _axis("pu", ".3f"), voltage))
-    share = {**_axis("of capacity", ".0%"), "range": [0, 1], "tickformat": ".0%"}
+    yield from _some(_band(data.voltage, "Voltage", "all buses: lowest, middle, highest", BLUE, axis_of("pu", ".3f"), voltage))
+    share = {**axis_of("of capacity", ".0%"), "range": [0, 1], "tickformat": ".0%"}
     yield from _some(_band(data.soc, "State of charge", "all batteries: lowest, middle, highest", GREEN, share, ()))
     yield from _some(_loading(data.loading, limits.get("loading")))
     yield from _some(_curtailment(s))
@@ -65,11 +69,12 @@ def _some(figure: Figure) -> Iterator[Figure]:
         yield figure
 
 
-def _axis(unit: str, form: str = ",.4~g") -> dict[str, Any]:
+def axis_of(unit: str, form: str = ",.4~g") -> dict[str, Any]:
+    """A y axis with its unit."""
     return {"title": {"text": unit}, "hoverformat": form}
 
 
-def _line(name: str, values: FloatArray | None, colour: str, **more: Any) -> list[dict[str, Any]]:
+def line(name: str, values: FloatArray | None, colour: str, **more: Any) -> list[dict[str, Any]]:
     """A trace whose values hold until the next; nothing where there are none."""
     if values is None or not np.isfinite(values).any():
         return []
@@ -82,22 +87,22 @@ def _exchange(s: Mapping[str, FloatArray], scenario: Mapping[str, Any]) -> Figur
     guards = [g for g in scenario.get("control", {}).get("guards", ()) if g.get("use") == "pcc" and g.get("group") == "pcc"]
     lines = [(g["export_mw"], "export limit") for g in guards if g.get("export_mw") is not None]
     lines += [(-g["import_mw"], "import limit") for g in guards if g.get("import_mw") is not None]
-    traces = _line("P [MW]", s.get("exchange_p_mw"), BLUE) + _line("Q [Mvar]", s.get("exchange_q_mvar"), ORANGE)
-    return Figure("Exchange with the public grid", "export positive", traces, _axis("MW, Mvar"), tuple(lines))
+    traces = line("P [MW]", s.get("exchange_p_mw"), BLUE) + line("Q [Mvar]", s.get("exchange_q_mvar"), ORANGE)
+    return Figure("Exchange with the public grid", "export positive", traces, axis_of("MW, Mvar"), tuple(lines))
 
 
 def _schedule(s: Mapping[str, FloatArray]) -> Figure:
-    traces = _line("scheduled", s.get("scheduled_p_mw"), GREY, dash="dash")
+    traces = line("scheduled", s.get("scheduled_p_mw"), GREY, dash="dash")
     if traces:
-        traces += _line("delivered", s.get("scheduled_delivered_p_mw"), GREEN)
-    return Figure("Schedule and delivery", "the resources that have a schedule; injection positive", traces, _axis("MW"))
+        traces += line("delivered", s.get("scheduled_delivered_p_mw"), GREEN)
+    return Figure("Schedule and delivery", "the resources that have a schedule; injection positive", traces, axis_of("MW"))
 
 
 def _kinds(power: Mapping[str, FloatArray]) -> Figure:
     traces = [
-        trace for i, (kind, values) in enumerate(power.items()) for trace in _line(kind, values, KINDS.get(kind, COLOURS[i % 12]))
+        trace for i, (kind, values) in enumerate(power.items()) for trace in line(kind, values, KINDS.get(kind, COLOURS[i % 12]))
     ]
-    return Figure("Power by kind", "delivered, injection positive", traces, _axis("MW"))
+    return Figure("Power by kind", "delivered, injection positive", traces, axis_of("MW"))
 
 
 def _band(
@@ -107,14 +112,14 @@ def _band(
         return Figure(title, note, [], y)
     # plotly would fill right across a gap.
     fill = {"fill": "tonexty", "fillcolor": f"{colour}2e"} if np.isfinite(band.low).all() else {}
-    traces = _line("highest", band.high, colour, width=0.8)
-    traces += _line("lowest", band.low, colour, width=0.8, **fill)
-    return Figure(title, note, traces + _line("middle", band.middle, colour), y, lines)
+    traces = line("highest", band.high, colour, width=0.8)
+    traces += line("lowest", band.low, colour, width=0.8, **fill)
+    return Figure(title, note, traces + line("middle", band.middle, colour), y, lines)
 
 
 def _loading(loading: Mapping[str, FloatArray], limit: float | None) -> Figure:
-    traces = [t for i, (name, values) in enumerate(loading.items()) for t in _line(name, values, COLOURS[i % 12], width=1.2)]
-    y = {**_axis("of rated current", ".1%"), "tickformat": ".0%", "rangemode": "tozero"}
+    traces = [t for i, (name, values) in enumerate(loading.items()) for t in line(name, values, COLOURS[i % 12], width=1.2)]
+    y = {**axis_of("of rated current", ".1%"), "tickformat": ".0%", "rangemode": "tozero"}
     peak = max((float(np.nanmax(v)) for v in loading.values()), default=0.0)
     lines = ((limit, f"limit {limit:.0%}"),) if limit and peak > 0.6 * limit else ()
     return Figure("Branch loading", f"the {len(traces)} branches with the highest peak", traces, y, lines, aside=True)
@@ -123,16 +128,16 @@ def _loading(loading: Mapping[str, FloatArray], limit: float | None) -> Figure:
 def _curtailment(s: Mapping[str, FloatArray]) -> Figure:
     curtailed = s.get("curtailed_mw")
     some = curtailed is not None and np.nanmax(curtailed, initial=0.0) > 0
-    traces = _line("curtailed", curtailed, RED, **_filled(RED)) if some else []
-    return Figure("Curtailment", "available power that was not let in", traces, {**_axis("MW"), "rangemode": "tozero"})
+    traces = line("curtailed", curtailed, RED, **_filled(RED)) if some else []
+    return Figure("Curtailment", "available power that was not let in", traces, {**axis_of("MW"), "rangemode": "tozero"})
 
 
 def _causes(causes: Mapping[str, FloatArray]) -> Figure:
     """Physical bounds in grey at the bottom, those who decide in colour above them."""
     names = sorted(causes, key=lambda name: name not in PHYSICAL)
     colours = [PHYSICAL.get(name) or COLOURS[i % len(COLOURS)] for i, name in enumerate(names)]
-    traces = [trace for name, colour in zip(names, colours) for trace in _line(name, causes[name], colour, **_filled(colour))]
-    y = {**_axis("resources", ",.0f"), "rangemode": "tozero"}
+    traces = [trace for name, colour in zip(names, colours) for trace in line(name, causes[name], colour, **_filled(colour))]
+    y = {**axis_of("resources", ",.0f"), "rangemode": "tozero"}
     return Figure("Who binds", "how many setpoints each one decides", traces, y, aside=True)
 
 
@@ -142,5 +147,5 @@ def _filled(colour: str) -> dict[str, Any]:
 
 
 def _prices(s: Mapping[str, FloatArray]) -> Figure:
-    traces = _line("import", s.get("price_import_eur_per_mwh"), BLUE) + _line("export", s.get("price_export_eur_per_mwh"), ORANGE)
-    return Figure("Prices", "of energy at the PCC", traces, _axis("EUR/MWh"))
+    traces = line("import", s.get("price_import_eur_per_mwh"), BLUE) + line("export", s.get("price_export_eur_per_mwh"), ORANGE)
+    return Figure("Prices", "of energy at the PCC", traces, axis_of("EUR/MWh"))

@@ -12,12 +12,13 @@
   const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
   const plots = figures.map((figure, i) => {
     const plot = document.getElementById("plot-" + i);
+    const own = "xaxis" in figure.layout;  // not over time
     const time = {...grid, ...xaxis, title: {...xaxis.title, font: {size: 11, color: "#5f6b7a"}}};
     const narrow = plot.clientWidth < 560 ? {legend: base.legend} : {};  // no room for a legend beside it
-    Plotly.newPlot(plot, figure.traces.map(trace => ({...trace, x})),
-      {...base, ...figure.layout, ...narrow, xaxis: time, yaxis: {...grid, ...figure.layout.yaxis}}, config);
-    return plot;
-  });
+    Plotly.newPlot(plot, figure.traces.map(trace => own ? trace : {...trace, x}),
+      {...base, ...figure.layout, ...narrow, xaxis: own ? {...grid, ...figure.layout.xaxis} : time, yaxis: {...grid, ...figure.layout.yaxis}}, config);
+    return own ? null : plot;
+  }).filter(Boolean);
   let following = false;
   for (const plot of plots) plot.on("plotly_relayout", change => {
     const ranged = "xaxis.range[0]" in change || "xaxis.autorange" in change;

@@ -9,14 +9,16 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from scenarios.report.clock import axis
 from scenarios.report.data import RunData
 from scenarios.report.figures import Figure, figures
-from scenarios.report.terminal import Row, energy_rows, facts_of, network_rows
+from scenarios.report.grid_figures import grid_figures
+from scenarios.report.grid_page import grid_sections
+from scenarios.report.grid_rows import Row
+from scenarios.report.terminal import energy_rows, facts_of, local_time, network_rows
 from vpp.kernel.errors import RunError
-from vpp.kernel.time import NS_PER_S, seconds, to_datetime
+from vpp.kernel.time import NS_PER_S, seconds
 
 EVENTS: Final = 500
 # The browser itself holds that nothing comes from outside.
@@ -36,6 +38,10 @@ def write_page(data: RunData, target: Path) -> None:
 def page(data: RunData) -> str:
     """The whole HTML."""
     m, plots = data.manifest, list(figures(data)) if len(data.time_ns) else []
+    topics = list(grid_figures(data.grid, m)) if len(data.time_ns) else []
+    cards: dict[str, list[str]] = {}
+    for number, (topic, figure) in enumerate(topics, len(plots)):
+        cards.setdefault(topic, []).append(_card(number, figure))
     name, status = str(m.get("name", data.path.name)), str(m.get("status", "?"))
     body = [
         f'<header><h1>{escape(name)}</h1><span class="status {escape(status)}">{escape(status)}</span>',
@@ -43,13 +49,14 @@ def page(data: RunData) -> str:
         *(f'<p class="bad">{escape(text)}</p>' for text in _troubles(data)),
         f'<div class="tiles">{"".join(map(_tile, [*energy_rows(m), *network_rows(m)]))}</div>',
         f'<div class="plots">{"".join(_card(i, figure) for i, figure in enumerate(plots))}</div>',
+        *grid_sections(m, cards),
         _facts(m),
         _events(data),
         f"<section class=card><details><summary>Manifest</summary><pre>{escape(_json(m, indent=2))}</pre></details></section>",
         f"<footer>{escape(_footer(data))}</footer>",
     ]
     scripts = [
-        f'<script type="application/json" id="data">{_embedded(data, plots)}</script>',
+        f'<script type="application/json" id="data">{_embedded(data, [*plots, *(figure for _, figure in topics)])}</script>',
         f"<script>{_resource('plotly', 'package_data', 'plotly.min.js')}</script>",
         f"<script>{_resource('scenarios.report', 'page.js')}</script>",
     ]
@@ -57,7 +64,7 @@ def page(data: RunData) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(name)}</title>
 <style>{_resource("scenarios.report", "page.css")}</style></head><body><main>"""
-    return "\n".join([head, *body, "</main>", *(scripts if plots else ()), "</body></html>"])
+    return "\n".join([head, *body, "</main>", *(scripts if plots or topics else ()), "</body></html>"])
 
 
 def _resource(package: str, *path: str) -> str:
@@ -84,7 +91,7 @@ def _zone(data: RunData) -> str:
 
 
 def _local(data: RunData, ns: int) -> str:
-    return f"{to_datetime(ns).astimezone(ZoneInfo(_zone(data))):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    return local_time(ns, _zone(data))
 
 
 def _extent(data: RunData) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from scenarios.report.grid_rows import Row, estimate_rows, limit_rows, outage_rows
+from vpp.kernel.time import to_datetime
 
 if TYPE_CHECKING:
     from vpp.historian.read import RunInfo
     from vpp.kernel.errors import Finding
 
 STATUS_STYLE = {"complete": "green", "running": "cyan", "interrupted": "yellow", "killed": "yellow"}  # others: red
-Row = tuple[str, str, bool]  # what, how much, whether it is bad
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -82,7 +86,23 @@ def summary(manifest: Mapping[str, Any]) -> RenderableType:
     facts.add_column(overflow="fold")
     for name, text in facts_of(manifest):
         facts.add_row(name, text)
-    return Group(_headline(manifest), "", columns, "", facts)
+    network = [part for table in grid_tables(manifest) for part in (table, "")]
+    return Group(_headline(manifest), "", columns, "", *network, facts)
+
+
+def grid_tables(manifest: Mapping[str, Any]) -> Iterator[Table]:
+    """What there is to say of the network: its estimate, its limits where one broke, its outages."""
+    if told := manifest.get("estimate"):
+        yield _rows("Estimate", estimate_rows(told))
+    if (told := manifest.get("limits")) and told["violated"]:
+        yield _rows("Limits", limit_rows(told))
+    if told := manifest.get("contingencies"):
+        yield _rows("Outages", outage_rows(told, partial(local_time, zone=str(manifest.get("zone", "UTC")))))
+
+
+def local_time(ns: int, zone: str) -> str:
+    """A moment as the clocks there show it."""
+    return f"{to_datetime(ns).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 def _headline(manifest: Mapping[str, Any]) -> Text:
@@ -101,7 +121,7 @@ def _headline(manifest: Mapping[str, Any]) -> Text:
 def _rows(title: str, rows: Iterable[Row]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column()
-    table.add_column(justify="right")
+    table.add_column(justify="right" if title in ("Energy", "Network") else "left", overflow="fold")
     table.add_row(Text(title, "bold"), "")
     for name, value, bad in rows:
         table.add_row(name, Text(value, "bold red" if bad else ""))

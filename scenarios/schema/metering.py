@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vpp.fields import Part, Ratio, Seconds
+from scenarios.schema.control import When, daily, windows
+from scenarios.schema.time import Time
+from vpp.fields import Number, Part, Ratio, Seconds, Where
 
 
 class VoltageMeters(Part):
@@ -39,6 +42,32 @@ class SmartMeters(Part):
 
 
 MeterPart = Annotated[VoltageMeters | HeadMeters | SmartMeters, Field(discriminator="kind")]
+
+
+class MeterError(Part):
+    """A gross error: some meters show something else for a while, and nobody is told."""
+
+    meter: str = Field(min_length=1, description='points by name, with * and ?: "vm bus 12", "p line 3 from"')
+    at: When = Field(description='local begin: "12:00" for every day, or 2016-06-21T12:00 for once')
+    until: When | None = Field(None, description="local end, in the same form; default: the end of the run")
+    error: Number = Field(description="added to what they show [pu, MW or Mvar]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """An end after the begin."""
+        if self.error == 0:
+            yield ("error",), "an error of 0 is none"
+        if self.until is None:
+            return
+        if daily(self.at) != daily(self.until):
+            yield ("until",), "at and until must both be a time of day or both a date and time"
+        elif self.at == self.until or (not daily(self.at) and self.until < self.at):
+            yield ("until",), "the error ends before it begins"
+
+    def windows(self, time: Time) -> list[tuple[int, int]]:
+        """When it holds inside the scenario, [(from_ns, until_ns)], UTC."""
+        if self.until is not None:
+            return windows(self.at, self.until, time)
+        return [(begin, time.end_ns) for begin, _ in windows(self.at, None, time)[:1]]
 
 
 class Estimation(Part):

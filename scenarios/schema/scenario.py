@@ -17,8 +17,8 @@ from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.hil import Outside
-from scenarios.schema.metering import Estimation, MeterPart
-from scenarios.schema.plant import Limits
+from scenarios.schema.metering import Estimation, MeterError, MeterPart
+from scenarios.schema.plant import Contingencies, Limits
 from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
 from scenarios.schema.weather import WeatherPart
@@ -28,7 +28,9 @@ from vpp.fields import Part, Seed, Where, bad
 from vpp.kernel.errors import Finding
 
 Place = tuple[str, int, str]  # file, line, value as written
-Recorded = Literal["asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate"]
+Recorded = Literal[
+    "asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate", "reverse"
+]
 SCHEMES = ("simbench", "pandapower", "file")
 
 
@@ -75,6 +77,7 @@ class Scenario(Part):
     orders: tuple[ScheduledOrder, ...] = Field((), description="orders that arrive")
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
     meters: tuple[MeterPart, ...] = Field((), description="meters that stand in the network")
+    meter_errors: tuple[MeterError, ...] = Field((), description="gross errors of those meters")
     estimation: Estimation | None = Field(None, description="who estimates the network's state from them; null for nobody")
     communications: Communications = Field(Communications(), description="channels between us and the devices")
     faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
@@ -83,6 +86,7 @@ class Scenario(Part):
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")
+    contingencies: Contingencies | None = Field(None, description="what outages would do at one moment; null: not looked at")
     record: tuple[Recorded, ...] = Field(
         ("asked", "delivered", "soc", "voltage", "loading", "cause", "quality"), description="what a run keeps"
     )
@@ -114,6 +118,12 @@ class Scenario(Part):
         yield from self._inverters()
         if self.estimation is not None and not self.meters:
             yield ("estimation",), "an estimate needs measurements: add meters"
+        if self.estimation is not None and not (self.control.proposers or self.control.guards):
+            yield ("estimation",), "an estimate is made in a tick, and without controllers there is none: add one to control"
+        if self.meter_errors and not self.meters:
+            yield ("meter_errors",), "there is no meter to be wrong: add meters"
+        if self.contingencies is not None and "delivered" not in self.record:
+            yield ("contingencies",), "outages are solved from what was delivered: add delivered to record"
         if "estimate" in self.record and self.estimation is None:
             yield ("record",), "there is no estimate to record: add estimation"
         if self.planner is not None and self.market is None:

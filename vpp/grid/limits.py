@@ -161,6 +161,44 @@ def check(network: Network, v: ComplexArray, limits: Limits, *, outage: bool = F
     return Checks(quantity, np.concatenate(known).astype(np.int32), value, limit, margin, -margin / scale)
 
 
+@dataclass(frozen=True, slots=True)
+class ReversePower:
+    """Power from the low to the high side of every transformer, state after state.
+
+    Attributes:
+        branch: transformers, three-winding ones by the leg of their high side.
+        f, t: their nodes, in the order of the voltages that are given.
+        yff, yft: their admittances [pu].
+        base_mva: power of 1 pu.
+        n_branch: branches of the network.
+    """
+
+    branch: IntArray
+    f: IntArray
+    t: IntArray
+    yff: ComplexArray
+    yft: ComplexArray
+    base_mva: float
+    n_branch: int
+
+    @classmethod
+    def of(cls, network: Network, position: Int32Array | None = None) -> ReversePower:
+        """For voltages in the order ``position`` (n_node,) of the nodes, or in the network's own."""
+        branch = np.flatnonzero(high_sides(network) & network.branch_on)
+        f, t = network.branch_from_node[branch], network.branch_to_node[branch]
+        if position is not None:
+            f, t = position[f], position[t]
+        ends = f.astype(np.int64), t.astype(np.int64)
+        return cls(branch, *ends, network.yff[branch], network.yft[branch], network.sn_mva, network.n_branch)
+
+    def __call__(self, v: ComplexArray) -> FloatArray:
+        """(n_branch,) MW; NaN for all other branches."""
+        out = np.full(self.n_branch, np.nan)
+        a, b = v[self.f], v[self.t]
+        out[self.branch] = -np.real(a * np.conj(self.yff * a + self.yft * b)) * self.base_mva
+        return out
+
+
 def _reverse_power(network: Network, v: ComplexArray) -> tuple[FloatArray, FloatArray]:
     """Power (n_branch,) in MW out of every branch's from side, NaN where it is off, and rated power (sn_mva if unrated)."""
     on = network.branch_on

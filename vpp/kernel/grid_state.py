@@ -25,6 +25,10 @@ class GridState:
         suspects: names of the points that were taken out as gross errors.
         doubted: branches whose believed state the measurements speak against.
         wanted: what is missing, in words.
+        loading_sigma: (branches,) standard deviation of the loading; empty: not estimated.
+        point_value, point_sigma: (points,) what the estimate says the points of the frame show, in their units, and how sure
+            it is; NaN where it does not know; empty: not estimated.
+        converged: False where no state fits the measurements: then nothing is known.
     """
 
     time_ns: int
@@ -39,3 +43,7 @@ class GridState:
     suspects: tuple[str, ...] = ()
     doubted: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    loading_sigma: FloatArray = field(default_factory=lambda: np.zeros(0))
+    point_value: FloatArray = field(default_factory=lambda: np.zeros(0))
+    point_sigma: FloatArray = field(default_factory=lambda: np.zeros(0))
+    converged: bool = True

@@ -110,10 +110,18 @@ class Planner(Protocol):
 
 
 class Estimator(Protocol):
-    """Network state from measurements: a pure function of a frozen frame."""
+    """Network state from measurements: a function of a frozen frame and of where the last estimate ended."""
 
     def estimate(self, frame: Frame) -> GridState:
         """Estimate; what is not observable is NaN with its quality, never an exception."""
+        ...
+
+    def state(self) -> State:
+        """Everything that the next estimate depends on, as arrays (copies)."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Go back to a remembered state."""
         ...
 
 
