@@ -346,7 +346,7 @@ def test_yadnp3_as_a_foreign_outstation():
             await link.connect(PATIENCE_S)
             batch = await link.read(np.array([3, 4, 5, 53]))
             assert batch.value[:2].tolist() == [1.234, 0.005]
-            assert batch.quality.tolist() == [q.GOOD, q.OVERFLOW, q.INVALID, q.INVALID]
+            assert batch.quality.tolist() == [q.GOOD, q.OVERFLOW, q.INVALID, q.INVALID | q.COMM_LOST]
             for mode in Mode:
                 outcome = await link.write(np.array([50, 51, 52]), np.array([0.1, 0.1, 1.0]), mode=mode, timeout_s=PATIENCE_S)
                 assert outcome.status.tolist() == [Status.ACCEPTED, Status.REJECTED, Status.ACCEPTED]

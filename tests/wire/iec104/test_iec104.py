@@ -189,7 +189,8 @@ def test_an_interrogation_that_says_it_is_complete_is_not_believed(brings):
         link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
         await link.connect(PATIENCE_S)
         batch = await link.read()
-        assert batch.quality.tolist() == [q.GOOD if brings else q.INVALID, q.INVALID]
+        missing = q.INVALID | q.COMM_LOST
+        assert batch.quality.tolist() == [q.GOOD if brings else missing, missing]
         assert link.log.counts["interrogation"] == 1
         await link.close()
         server.close()
