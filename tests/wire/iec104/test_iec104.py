@@ -3,10 +3,11 @@
 import asyncio
 import datetime as dt
 
-import c104
 import numpy as np
 import pytest
 
+from tests.wire import certificates
+from tests.wire.apart import apart
 from tests.wire.authority import Authority
 from tests.wire.iec104.raw import STARTDT, STARTDT_CON, TESTFR, TESTFR_CON, Raw
 from vpp.kernel import quality as q
@@ -21,8 +22,10 @@ from vpp.wire.iec104.server import Iec104Served
 from vpp.wire.iec104.time import decode_time, encode_time
 from vpp.wire.link import ACCEPT, Answer, Batch, LinkState, Mode, Status
 from vpp.wire.points import Point, PointTable
+from vpp.wire.tls import client_context
 
 HOST = "127.0.0.1"
+C104 = "tests.wire.iec104.c104_peer"
 TABLE = PointTable(
     (
         Point("pv1", "p_mw", "1:256"),
@@ -262,25 +265,16 @@ def test_tls_on_both_sides():
     run(test)
 
 
-def test_c104_as_a_foreign_server():
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+def test_c104_as_a_foreign_server(tmp_path, secured):
+    """Under TLS it shows and asks for certificates; one of another authority, or one that has expired, reads nothing."""
+
     async def test():
-        server = c104.Server(HOST, _free(), tick_rate_ms=50)
-        station = server.add_station(1)
-        power = station.add_point(256, c104.Type.M_ME_NC_1)
-        power.value = 1.5
-        switch = station.add_point(257, c104.Type.M_SP_NA_1)
-        switch.value = True
-        setpoint = station.add_point(512, c104.Type.C_SE_NC_1)
-        asked = []
-
-        def told(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:
-            asked.append(point.value)
-            return c104.ResponseState.SUCCESS if point.value <= 1.0 else c104.ResponseState.FAILURE
-
-        setpoint.on_receive(callable=told)
-        server.start()
-        link = Iec104Link(TABLE, (HOST, server.port), clock=wall_ns)
-        try:
+        held = certificates.make(tmp_path)
+        files = [str(held["server"].certificate), str(held["server"].key), str(held["server"].authority)]
+        async with apart(C104) as peer:
+            address = HOST, await peer.ask("server", files if secured else [])
+            link = Iec104Link(TABLE, address, clock=wall_ns, tls=client_context(held["client"]) if secured else None)
             await link.connect(PATIENCE_S)
             batch = await link.read()
             assert batch.value.tolist() == [1.5, 1.0]
@@ -288,12 +282,15 @@ def test_c104_as_a_foreign_server():
             assert (await link.write(np.array([2]), np.array([0.5]), timeout_s=PATIENCE_S)).accepted
             refused = await link.write(np.array([2]), np.array([2.0]), timeout_s=PATIENCE_S)
             assert refused.status.tolist() == [Status.REJECTED]
-            assert asked == [0.5, 2.0]
+            assert await peer.ask("asked") == [0.5, 2.0]
             missing = await link.write(np.array([3]), np.array([1.0]), timeout_s=PATIENCE_S)
             assert missing.code.tolist() == [7 | 0x40]  # c104 2.2.1; IEC 60870-5-101, 7.2.3, has cause 47 for an unknown object
-        finally:
             await link.close()
-            await asyncio.to_thread(server.stop)
+            for who in ("stranger", "expired") if secured else ():
+                link = Iec104Link(TABLE, address, clock=wall_ns, tls=client_context(held[who]))
+                with pytest.raises(LinkError):
+                    await link.connect(2.0)
+                await link.close()
 
     run(test)
 
@@ -302,26 +299,27 @@ def test_c104_as_a_foreign_client():
     async def test():
         server = await served()
         server.publish(Batch.of(np.array([0, 1]), np.array([1.5, 1.0]), 0, SOURCE_NS))
-        client = c104.Client(tick_rate_ms=50, command_timeout_ms=5000)
-        connection = client.add_connection(ip=HOST, port=server.address[1], init=c104.Init.INTERROGATION)
-        station = connection.add_station(1)
-        power = station.add_point(256, c104.Type.M_ME_TF_1)
-        switch = station.add_point(257, c104.Type.M_SP_TB_1)
-        setpoint = station.add_point(512, c104.Type.C_SE_NC_1)
-        await asyncio.to_thread(client.start)
-        try:
-            await until(lambda: power.value == 1.5 and switch.value, "values by c104")
-            stamp = power.recorded_at.replace(tzinfo=dt.UTC)
+        async with apart(C104) as peer:
+            await peer.ask("client", server.address[1])
+            async with asyncio.timeout(PATIENCE_S):
+                while (told := await peer.ask("values"))[:2] != [1.5, True]:
+                    await asyncio.sleep(0.05)
+            stamp = dt.datetime.fromisoformat(told[2]).replace(tzinfo=dt.UTC)
             assert abs(stamp.timestamp() * 1e9 - SOURCE_NS) < 2e6
-            setpoint.value = 0.5
-            assert await asyncio.to_thread(setpoint.transmit, c104.Cot.ACTIVATION)
-            setpoint.value = 2.0
-            assert not await asyncio.to_thread(setpoint.transmit, c104.Cot.ACTIVATION)
-        finally:
-            await asyncio.to_thread(client.stop)
-            await server.stop()
+            assert await peer.ask("transmit", 0.5)
+            assert not await peer.ask("transmit", 2.0)
+        await server.stop()
 
     run(test)
+
+
+def test_a_peer_that_crashes_fails_its_test_only():
+    async def test():
+        async with apart(C104) as peer:
+            await peer.ask("crash")
+
+    with pytest.raises(AssertionError, match=r"(?s)c104_peer was killed by SIGSEGV .*in crash.* when it was asked to crash"):
+        run(test)
 
 
 def test_asdus_and_times_come_back():
@@ -347,11 +345,3 @@ def test_qualities_survive():
         back = int(FROM_OCTET[TO_OCTET[quality]])
         assert q.usable(back) == q.usable(quality)
         assert back & (q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW) == quality & (q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW)
-
-
-def _free():
-    import socket
-
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return free.getsockname()[1]
