@@ -117,6 +117,98 @@ def test_what_is_malformed_ends_its_connection_only(frames):
     run(test)
 
 
+def test_pipelined_and_in_pieces():
+    """Five requests in one segment are answered in their order, a command is done once; octets may come one by one."""
+
+    async def test():
+        server = await served()
+        told = []
+        server.on_command(lambda command: told.append(command.value.tolist()) or ACCEPT)
+        raw = await Raw.connect(server.address)
+        order = "32 01 06 00 0100 000200 0000003f 00"
+        raw.ask(
+            "66 01 05 00 0100 000100", "66 01 05 00 0100 010100", order, "66 01 05 00 0100 ff0100", "64 01 06 00 0100 000000 14"
+        )
+        got = [(asdu[0], asdu[2]) for asdu in [await raw.asdu() for _ in range(9)]]
+        assert got == [(13, 5), (1, 5), (50, 7), (50, 10), (102, 0x40 | 47), (100, 7), (13, 20), (1, 20), (100, 10)]
+        assert told == [[0.5]]
+        for octet in bytes.fromhex(TESTFR):
+            raw.put(f"{octet:02x}")
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+        assert (await raw.frame()).hex() == TESTFR_CON
+        raw.close()
+        await server.stop()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "00",
+        "6803070000",
+        "680e 0200 0200 0d 01 03 00 0100 000100 0000c03f 00",  # a number out of its order
+        "6812 0000 2000 0d 01 03 00 0100 000100 0000c03f 00",  # acknowledges what was never sent
+        "680e 0000 0200 0d 01 03 00 0100 000100 0000",  # an object too short
+        "6812 0000 0200 0d 02 03 00 0100 000100 0000c03f 00",  # two objects announced, one there
+        "6808 0000 0200 0d 01 03 00",  # less than a head
+    ],
+)
+def test_a_malformed_answer_ends_the_link(frames):
+    """Nothing of it is believed, and whoever reads is told."""
+
+    async def peer(reader, writer):
+        raw = Raw(reader, writer)
+        assert (await raw.frame()).hex() == STARTDT
+        raw.put(STARTDT_CON)
+        await raw.asdu()
+        raw.put(frames)
+        await raw.ended()
+        raw.close()
+
+    async def test():
+        server = await asyncio.start_server(peer, HOST, 0)
+        link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
+        await link.connect(PATIENCE_S)
+        with pytest.raises(LinkError):
+            await link.read()
+        assert link.state == LinkState.DOWN
+        assert np.isnan(link._picture.batch(TABLE.readable).value).all()
+        await link.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_what_the_client_does_not_know_is_passed_over():
+    """A type, a station and an object of somebody else: counted, and the link goes on."""
+
+    async def peer(reader, writer):
+        raw = Raw(reader, writer)
+        await raw.frame()
+        raw.put(STARTDT_CON)
+        await raw.asdu()
+        raw.ask("7f 01 03 00 0100 000100 00", "0d 01 03 00 0900 000100 0000c03f 00", "0d 01 03 00 0100 ff0100 0000c03f 00")
+        raw.ask("64 01 07 00 0100 000000 14", "0d 01 14 00 0100 000100 0000c03f 00", "01 01 14 00 0100 010100 01")
+        raw.ask("64 01 0a 00 0100 000000 14")
+        await raw.ended()
+        raw.close()
+
+    async def test():
+        server = await asyncio.start_server(peer, HOST, 0)
+        link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
+        await link.connect(PATIENCE_S)
+        assert (await link.read()).value.tolist() == [1.5, 1.0]
+        assert link.log.counts == {"unknown type": 1, "not in the table": 2}
+        await link.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
 def test_truncated_and_random_octets():
     async def test():
         server = await served()
