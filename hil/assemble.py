@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hil.commands import Commands
 from hil.plant import FieldPlant
@@ -12,7 +12,7 @@ from hil.watchdog import Arming, DeadMan, Gate, columns_of
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.seen import Event
-from vpp.wire.clock import WallClock, wall_ns
+from vpp.wire.clock import WallClock, steady, wall_ns
 from vpp.wire.link import Link
 from vpp.wire.supervisor import Chance, Policy, Supervisor
 
@@ -53,8 +53,9 @@ def field_plant(
         layout: the network's meters that may stand in the tables.
         chance: seeded random numbers for a link's number: the jitter with which a broken link is tried again.
         patience_s: longest time without a tick before everything is taken back.
-        clock: of the links.
+        clock: of the links; ages and leases are counted by its steady companion.
     """
+    set_back_ns = steady(clock)() - clock()  # a leave must not grow when somebody sets the wall clock
     dead_man, events = DeadMan(round(patience_s * 1e9)), list[Event]()
     stations = []
     for number, one in enumerate(wired):
@@ -63,6 +64,7 @@ def field_plant(
         column = columns_of(fleet.id, ids)
         commands = Commands(one.link.table, ids, one.lease_s, fleet.p_max_mw[column], fleet.p_safe_mw[column])
         keeper = Supervisor(one.link, clock, chance(number), one.policy)
-        gate = Gate(len(ids), one.emulated, one.arming)
+        leave = one.arming and replace(one.arming, until_ns=one.arming.until_ns + set_back_ns)
+        gate = Gate(len(ids), one.emulated, leave)
         stations.append(Station(keeper, commands, gate, dead_man, column, events.append))
     return FieldPlant(fleet, tuple(stations), layout or PointLayout(), dead_man, events)

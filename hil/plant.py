@@ -62,8 +62,9 @@ class Assembly:
     def observe(self, now_ns: int, batches: Sequence[Batch]) -> Observation:
         """One observation from the present image of every part, in their order.
 
-        The source time of a sample is the device's where it gives one, else the tick that first saw it. What a device
-        holds is what it says; where it does not say, what it said last.
+        The source time of a sample is the device's where it gives one, else the tick that first saw it; never later than
+        that tick, or a device whose clock is ahead would stay fresh in its silence. What a device holds is what it says;
+        where it does not say, what it said last.
         """
         n, m = self.fleet.n, len(self.layout.id)
         shape = (len(Telemetry.signals), n)
@@ -74,7 +75,7 @@ class Assembly:
             new = batch.received_ns != part.received_ns
             part.received_ns = batch.received_ns
             part.stamp_ns[new] = now_ns
-            stamp = np.where(batch.time_ns > 0, batch.time_ns, part.stamp_ns)
+            stamp = np.where(batch.time_ns > 0, np.minimum(batch.time_ns, part.stamp_ns), part.stamp_ns)
             rows, signals, columns = part.telemetry
             block[signals, columns] = batch.value[rows]
             quality[signals, columns] = batch.quality[rows]
@@ -123,7 +124,7 @@ class FieldPlant:
         block: FloatArray = asked.setpoints.block
         for station in self.stations:
             station.ask(block[:, station.column])
-            self.dead_man.feed(station.keeper.clock())
+            self.dead_man.feed(station.keeper.steady())
 
     def take_events(self) -> tuple[Event, ...]:
         """What happened since the last call."""

@@ -108,14 +108,14 @@ class Station:
 
     async def give(self) -> None:
         """Write what is due now, and read it back."""
-        now, asked = self.keeper.clock(), self.asked
+        now, asked = self.keeper.steady(), self.asked
         if asked is None or self.keeper.link.state != LinkState.UP:
             return
         self._count_energy(now)
         closed = self.gate.closed(now)
         if closed != self._closed:
             self._closed = closed
-            self._say(now, "withheld" if closed else "armed", closed or "commands are let through")
+            self._say("withheld" if closed else "armed", closed or "commands are let through")
         if closed or self.dead_man.tripped(now):
             if closed and not self._wrote:
                 self.tally.withheld += len(self.commands.rows)
@@ -129,11 +129,10 @@ class Station:
         """Take back whatever was asked; the devices lead themselves. Done even where the gate is closed."""
         if not self._wrote:
             return
-        now = self.keeper.clock()
         self._let_go, self.tally.safe = True, self.tally.safe + 1
-        self._say(now, "safe", reason)
+        self._say("safe", reason)
         self.commands.forget()
-        await self._write(now, safe_setpoints(self.commands.p_safe_mw))
+        await self._write(self.keeper.steady(), safe_setpoints(self.commands.p_safe_mw))
 
     async def _write(self, now: int, block: FloatArray) -> None:
         due = self.commands.due(now, block)
@@ -180,14 +179,13 @@ class Station:
         self.gate.measured(now, p_mw)
 
     def _changed(self, state: LinkState, reason: str) -> None:
-        now = self.keeper.clock()
         if state in (LinkState.UP, LinkState.DOWN):
             self.commands.forget()
-            self._say(now, "link", f"{state.name.lower()}{f': {reason}' if reason else ''}")
+            self._say("link", f"{state.name.lower()}{f': {reason}' if reason else ''}")
         self._wake.set()
 
-    def _say(self, now_ns: int, kind: str, text: str) -> None:
-        self.tell(Event(now_ns, "link", kind, f"{self.name}: {text}", self.name))
+    def _say(self, kind: str, text: str) -> None:
+        self.tell(Event(self.keeper.clock(), "link", kind, f"{self.name}: {text}", self.name))
 
     async def poll(self) -> None:
         """Read everything once now: for a loop in lock-step, without tasks."""

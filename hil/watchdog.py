@@ -30,7 +30,7 @@ class Arming:
     Attributes:
         p_max_mw: largest active power that may be asked of one device, a magnitude.
         e_max_mwh: energy that may flow through one device, in both directions together, while armed.
-        until_ns: end of the leave, by the clock of the links.
+        until_ns: end of the leave, by the clock of the links (a `Gate`'s own: by its steady companion).
     """
 
     p_max_mw: float
@@ -104,7 +104,7 @@ class DeadMan:
 
     Attributes:
         patience_ns: longest time between two feeds.
-        fed_ns: the last feed, by the clock of the links; 0: none yet.
+        fed_ns: the last feed, by the links' steady clock; 0: none yet.
         trips: how often it ran out.
     """
 

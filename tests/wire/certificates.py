@@ -20,6 +20,7 @@ def make(folder: Path) -> dict[str, Credentials]:
         "client": authority.issue_cert("client.example"),
         "stranger": other.issue_cert("client.example"),
         "expired": authority.issue_cert("client.example", **long_ago),
+        "server, expired": authority.issue_cert("127.0.0.1", **long_ago),
         "elsewhere": authority.issue_cert("elsewhere.example"),
     }
     made = {}

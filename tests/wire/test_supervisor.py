@@ -140,8 +140,9 @@ def test_the_image_and_its_quality() -> None:
         assert keeper.state == LinkState.UP
         link.broken.set()
         await asyncio.sleep(0.9)  # down, before it is tried again
-        assert keeper.now().quality[:2].tolist() == [q.COMM_LOST] * 2
-        assert keeper.now().value[:2].tolist() == [1.0, 1.0]
+        lost = keeper.now()
+        assert lost.quality[:2].tolist() == [q.INVALID | q.COMM_LOST] * 2
+        assert np.isnan(lost.value).all()
         await asyncio.sleep(1)
         assert keeper.now().quality[:2].tolist() == [0, 0]
 

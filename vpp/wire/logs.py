@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from vpp.wire.clock import WallClock
+from vpp.wire.clock import WallClock, steady
 
 LOG = logging.getLogger("vpp.wire")
 
@@ -16,7 +16,7 @@ class LinkLog:
 
     Attributes:
         link: its name, in every record as ``record.link``.
-        clock: wall clock, ns.
+        clock: wall clock, ns; its steady companion counts.
         every_s: shortest time between two lines of one event.
         counts: event -> how often it happened, in all.
     """
@@ -30,7 +30,7 @@ class LinkLog:
     def tell(self, event: str, text: str, level: int = logging.WARNING) -> None:
         """Count an event, and log it if its last line is old enough."""
         count = self.counts[event] = self.counts.get(event, 0) + 1
-        now = self.clock()
+        now = steady(self.clock)()
         told = self._told.get(event)
         if told is not None and now - told[0] < self.every_s * 1e9:
             return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from vpp.kernel import quality as q
-from vpp.kernel.signals import ByteArray, FloatArray, IntArray
+from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
 from vpp.wire.link import Batch
 from vpp.wire.points import PointTable
 
@@ -19,7 +21,7 @@ class Picture:
         self.table = table
         self._raw: FloatArray = np.full(n, np.nan)
         self._quality: ByteArray = np.full(n, q.INVALID | q.COMM_LOST, np.uint8)
-        self._time, self._received = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._time, self._received, self._put_at = (np.zeros(n, np.int64) for _ in range(3))
 
     def put(self, row: int, raw: float, quality: int, time_ns: int, event: bool, now_ns: int) -> bool:
         """Take in one value: whether it is an event, or differs from what was held.
@@ -30,7 +32,12 @@ class Picture:
         if told:
             self._time[row] = time_ns
         self._raw[row], self._quality[row], self._received[row] = raw, quality, now_ns
+        self._put_at[row] = time.monotonic_ns()
         return bool(told)
+
+    def since(self, points: IntArray, begin: int) -> BoolArray:
+        """Which points came since a moment of the monotonic clock."""
+        return self._put_at[points] >= begin
 
     def batch(self, points: IntArray) -> Batch:
         """Points as samples."""

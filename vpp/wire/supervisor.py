@@ -17,7 +17,7 @@ import numpy as np
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
 from vpp.kernel.signals import ByteArray, FloatArray, IntArray
-from vpp.wire.clock import WallClock
+from vpp.wire.clock import WallClock, steady
 from vpp.wire.link import Batch, Link, LinkState, Mode, Outcome, Status
 from vpp.wire.logs import LinkLog
 
@@ -113,7 +113,9 @@ class Supervisor:
 
     Attributes:
         link: the client.
-        clock: wall clock, ns UTC.
+        clock: wall clock, ns UTC: of stamps.
+        steady: of ages and waits.
+        heard_ns: when anything was heard last, by the steady clock.
         random: seeded by the caller; only the jitter of reconnecting is drawn from it.
         policy: how it is kept.
     """
@@ -127,13 +129,17 @@ class Supervisor:
     log: LinkLog = field(init=False)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     heard_ns: int = 0
+    steady: WallClock = field(init=False)
     _wrote_ns: IntArray = field(init=False)
+    _taken_ns: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing known."""
         n = len(self.link.table)
         self.image = Image.empty(n)
+        self.steady = steady(self.clock)
         self._wrote_ns = np.full(n, np.iinfo(np.int64).min // 2)
+        self._taken_ns = self._wrote_ns.copy()
         self._min_write_ns = np.array([round(p.min_write_s * 1e9) for p in self.link.table.points], np.int64)
         self.log = LinkLog(self.link.name, self.clock)
 
@@ -144,9 +150,9 @@ class Supervisor:
         return LinkState.STALE if state == LinkState.UP and self._silent() else state
 
     def now(self) -> Batch:
-        """Every point as it can be trusted now: stale where it is old, comm-lost where nothing came since the link broke."""
-        image, now = self.image, self.clock()
-        old = self._silent() | (now - image.received_ns > self.policy.point_stale_s * 1e9)
+        """Every point as it can be trusted now: stale where it is old, invalid where nothing came since the link broke."""
+        image = self.image
+        old = self._silent() | (self.steady() - self._taken_ns > self.policy.point_stale_s * 1e9)
         flags = np.where(old, q.STALE, 0)
         quality = (image.quality | flags).astype(np.uint8)
         return Batch(self.link.table.all, image.value.copy(), quality, image.time_ns.copy(), image.received_ns.copy())
@@ -174,7 +180,7 @@ class Supervisor:
             self.log.tell("no connection", str(error))
             return False
         self.statistics.connects += 1
-        self.heard_ns = self.clock()
+        self.heard_ns = self.steady()
         self.log.tell("up", "connected", logging.INFO)
         return True
 
@@ -185,12 +191,13 @@ class Supervisor:
             self.log.tell("down", error.reason)
         finally:
             self.statistics.breaks += 1
-            self.image.quality |= np.uint8(q.COMM_LOST)
+            self.image.value[:] = np.nan  # no decision may go on with what was true before
+            self.image.quality |= np.uint8(q.INVALID | q.COMM_LOST)
 
     async def write(self, points: IntArray, values: FloatArray, mode: Mode = Mode.DIRECT) -> Outcome:
         """Give a command; the fate of every point is kept in the image. Never raises for the link or the device."""
         points, values = np.asarray(points, np.int64), np.asarray(values, np.float64)
-        now, table = self.clock(), self.link.table
+        now, table = self.steady(), self.link.table
         status = np.full(len(points), Status.NOT_SENT, np.uint8)
         code = np.full(len(points), -1, np.int64)
         early = now - self._wrote_ns[points] < self._min_write_ns[points]
@@ -248,7 +255,7 @@ class Supervisor:
         image, at = self.image, batch.point
         image.value[at], image.quality[at] = batch.value, batch.quality
         image.time_ns[at], image.received_ns[at] = batch.time_ns, batch.received_ns
-        self.heard_ns = self.clock()
+        self.heard_ns = self._taken_ns[at] = self.steady()
         self.statistics.samples += batch.n
         self.changed.set()
 
@@ -278,7 +285,7 @@ class Supervisor:
                     raise LinkError(self.link.name, f"mute: {missed} heartbeats without an answer ({error})") from error
                 continue
             missed = 0
-            self.heard_ns = self.clock()
+            self.heard_ns = self.steady()
             self.statistics.rtt_s = rtt
             self.statistics.worst_rtt_s = max(self.statistics.worst_rtt_s, rtt)
 
@@ -297,7 +304,7 @@ class Supervisor:
                 self.log.tell(f"command {name}", f"{self.link.table.points[row].id}: {outcome.reason or name}")
 
     def _silent(self) -> bool:
-        return self.clock() - self.heard_ns > self.policy.stale_s * 1e9
+        return self.steady() - self.heard_ns > self.policy.stale_s * 1e9
 
     def _wait_s(self, tries: int) -> float:
         wait = min(self.policy.back_off_s * 2.0 ** min(tries, 30), self.policy.back_off_max_s)

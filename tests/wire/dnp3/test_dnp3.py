@@ -4,13 +4,13 @@ import asyncio
 import datetime as dt
 import os
 import signal
-import socket
 
 import numpy as np
-import opendnp3 as dnp
 import pytest
 from dnp3.master import DefaultSOEHandler, Master, MasterConfig, MasterTcpRunner
 
+from tests.wire import certificates
+from tests.wire.apart import apart
 from tests.wire.authority import Authority
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
@@ -24,9 +24,11 @@ from vpp.wire.dnp3.server import Dnp3Served
 from vpp.wire.link import ACCEPT, Answer, Batch, LinkState, Mode, Status
 from vpp.wire.points import Point, PointTable
 from vpp.wire.supervisor import Supervisor
+from vpp.wire.tls import client_context
 from vpp.wire.worker import Worker
 
 HOST = "127.0.0.1"
+YADNP3 = "tests.wire.dnp3.yadnp3_peer"
 BATTERY = mesa_der("bat1", p_max_mw=1.0, q_max_mvar=0.5, v_base_v=400.0, storage=True)
 
 
@@ -285,51 +287,13 @@ def test_dnp3py_as_a_foreign_master():
     run(test)
 
 
-class Outstation:
-    """yadnp3 as a foreign outstation; it creates as many points of every type as it is told."""
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+def test_yadnp3_as_a_foreign_outstation(tmp_path, secured):
+    """Under TLS (its own, over our tunnel) both sides show certificates; a stranger's and an expired one read nothing."""
 
-    def __init__(self, count):
-        class Commands(dnp.ICommandHandler):
-            def Begin(self):
-                pass
-
-            def End(self):
-                pass
-
-            def Select(self, command, index):
-                return dnp.CommandStatus.SUCCESS if index < 3 else dnp.CommandStatus.LOCAL
-
-            def Operate(self, command, index, handler, kind):
-                return self.Select(command, index)
-
-        class Listener(dnp.IChannelListener):
-            def OnStateChange(self, state):
-                pass
-
-        self.manager = dnp.DNP3Manager(1)
-        self.kept = Commands(), dnp.IOutstationApplication(), Listener()
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            self.port = free.getsockname()[1]
-        self.channel = self.manager.AddTCPServer(
-            "server", dnp.levels.NOTHING, dnp.ServerAcceptMode.CloseExisting, dnp.IPEndpoint(HOST, self.port), self.kept[2]
-        )
-        stack = dnp.OutstationStackConfig(dnp.DatabaseConfig(count))
-        stack.link.LocalAddr, stack.link.RemoteAddr = 10, 1
-        stack.outstation.eventBufferConfig = dnp.EventBufferConfig.AllTypes(100)
-        stack.outstation.params.allowUnsolicited = True
-        self.outstation = self.channel.AddOutstation("outstation", self.kept[0], self.kept[1], stack)
-        self.outstation.Enable()
-
-    def set(self, index, value, flags):
-        builder = dnp.UpdateBuilder()
-        builder.Update(dnp.Analog(value, dnp.Flags(flags)), index)
-        self.outstation.Apply(builder.Build())
-
-
-def test_yadnp3_as_a_foreign_outstation():
     async def test():
-        peer = Outstation(50)
+        held = certificates.make(tmp_path)
+        files = [str(held["server"].authority), str(held["server"].certificate), str(held["server"].key)]
         table = PointTable(
             (
                 *(Point(f"m{i}", "p_mw", f"AI:{i}", wire="int32", scale=1e-3) for i in range(50)),
@@ -339,14 +303,16 @@ def test_yadnp3_as_a_foreign_outstation():
                 Point("gone", "p_mw", "AI:50", wire="int32"),
             )
         )
-        peer.set(3, 1234.0, 0x01)
-        peer.set(4, 5.0, 0x01 | 0x20)
-        link = Dnp3Link(table, (HOST, peer.port), clock=wall_ns, session=Session(1, 10))
-        try:
+        async with apart(YADNP3) as peer:
+            address = HOST, await peer.ask("outstation", 50, files if secured else [])
+            await peer.ask("put", 3, 1234.0, 0x01)
+            await peer.ask("put", 4, 5.0, 0x01 | 0x20)
+            tls = client_context(held["client"]) if secured else None
+            link = Dnp3Link(table, address, clock=wall_ns, session=Session(1, 10), tls=tls)
             await link.connect(PATIENCE_S)
             batch = await link.read(np.array([3, 4, 5, 53]))
             assert batch.value[:2].tolist() == [1.234, 0.005]
-            assert batch.quality.tolist() == [q.GOOD, q.OVERFLOW, q.INVALID, q.INVALID]
+            assert batch.quality.tolist() == [q.GOOD, q.OVERFLOW, q.INVALID, q.INVALID | q.COMM_LOST]
             for mode in Mode:
                 outcome = await link.write(np.array([50, 51, 52]), np.array([0.1, 0.1, 1.0]), mode=mode, timeout_s=PATIENCE_S)
                 assert outcome.status.tolist() == [Status.ACCEPTED, Status.REJECTED, Status.ACCEPTED]
@@ -354,14 +320,17 @@ def test_yadnp3_as_a_foreign_outstation():
             got = []
             task = asyncio.create_task(follow(link, got))
             await until(lambda: bool(got), "first picture")
-            peer.set(9, 77.0, 0x01)
+            await peer.ask("put", 9, 77.0, 0x01)
             await until(lambda: any(9 in batch.point for batch in got[1:]), "a report of its own")
             assert got[-1].value[got[-1].point == 9] == [0.077]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        finally:
             await link.close()
-            peer.manager.Shutdown()
+            for who in ("stranger", "expired") if secured else ():
+                link = Dnp3Link(table, address, clock=wall_ns, session=Session(1, 10), tls=client_context(held[who]))
+                with pytest.raises(LinkError):
+                    await link.connect(1.0)
+                await link.close()
 
     run(test)
 

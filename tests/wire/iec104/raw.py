@@ -25,11 +25,15 @@ class Raw:
     def put(self, text):
         self.writer.write(bytes.fromhex(text.replace(" ", "")))
 
-    def ask(self, text):
-        """Send an ASDU in an I frame."""
-        body = bytes.fromhex(text.replace(" ", ""))
-        self.writer.write(bytes([0x68, len(body) + 4]) + struct.pack("<HH", self.sent << 1, self.received << 1) + body)
-        self.sent += 1
+    def ask(self, *texts):
+        """Send ASDUs, each in an I frame, all in one segment."""
+        frames = []
+        for text in texts:
+            body = bytes.fromhex(text.replace(" ", ""))
+            numbers = struct.pack("<HH", self.sent << 1, self.received << 1)
+            frames.append(bytes([0x68, len(body) + 4]) + numbers + body)
+            self.sent += 1
+        self.writer.write(b"".join(frames))
 
     async def frame(self):
         head = await self.reader.readexactly(2)

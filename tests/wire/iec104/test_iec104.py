@@ -3,10 +3,11 @@
 import asyncio
 import datetime as dt
 
-import c104
 import numpy as np
 import pytest
 
+from tests.wire import certificates
+from tests.wire.apart import apart
 from tests.wire.authority import Authority
 from tests.wire.iec104.raw import STARTDT, STARTDT_CON, TESTFR, TESTFR_CON, Raw
 from vpp.kernel import quality as q
@@ -21,8 +22,10 @@ from vpp.wire.iec104.server import Iec104Served
 from vpp.wire.iec104.time import decode_time, encode_time
 from vpp.wire.link import ACCEPT, Answer, Batch, LinkState, Mode, Status
 from vpp.wire.points import Point, PointTable
+from vpp.wire.tls import client_context
 
 HOST = "127.0.0.1"
+C104 = "tests.wire.iec104.c104_peer"
 TABLE = PointTable(
     (
         Point("pv1", "p_mw", "1:256"),
@@ -114,6 +117,98 @@ def test_what_is_malformed_ends_its_connection_only(frames):
     run(test)
 
 
+def test_pipelined_and_in_pieces():
+    """Five requests in one segment are answered in their order, a command is done once; octets may come one by one."""
+
+    async def test():
+        server = await served()
+        told = []
+        server.on_command(lambda command: told.append(command.value.tolist()) or ACCEPT)
+        raw = await Raw.connect(server.address)
+        order = "32 01 06 00 0100 000200 0000003f 00"
+        raw.ask(
+            "66 01 05 00 0100 000100", "66 01 05 00 0100 010100", order, "66 01 05 00 0100 ff0100", "64 01 06 00 0100 000000 14"
+        )
+        got = [(asdu[0], asdu[2]) for asdu in [await raw.asdu() for _ in range(9)]]
+        assert got == [(13, 5), (1, 5), (50, 7), (50, 10), (102, 0x40 | 47), (100, 7), (13, 20), (1, 20), (100, 10)]
+        assert told == [[0.5]]
+        for octet in bytes.fromhex(TESTFR):
+            raw.put(f"{octet:02x}")
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+        assert (await raw.frame()).hex() == TESTFR_CON
+        raw.close()
+        await server.stop()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "00",
+        "6803070000",
+        "680e 0200 0200 0d 01 03 00 0100 000100 0000c03f 00",  # a number out of its order
+        "6812 0000 2000 0d 01 03 00 0100 000100 0000c03f 00",  # acknowledges what was never sent
+        "680e 0000 0200 0d 01 03 00 0100 000100 0000",  # an object too short
+        "6812 0000 0200 0d 02 03 00 0100 000100 0000c03f 00",  # two objects announced, one there
+        "6808 0000 0200 0d 01 03 00",  # less than a head
+    ],
+)
+def test_a_malformed_answer_ends_the_link(frames):
+    """Nothing of it is believed, and whoever reads is told."""
+
+    async def peer(reader, writer):
+        raw = Raw(reader, writer)
+        assert (await raw.frame()).hex() == STARTDT
+        raw.put(STARTDT_CON)
+        await raw.asdu()
+        raw.put(frames)
+        await raw.ended()
+        raw.close()
+
+    async def test():
+        server = await asyncio.start_server(peer, HOST, 0)
+        link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
+        await link.connect(PATIENCE_S)
+        with pytest.raises(LinkError):
+            await link.read()
+        assert link.state == LinkState.DOWN
+        assert np.isnan(link._picture.batch(TABLE.readable).value).all()
+        await link.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_what_the_client_does_not_know_is_passed_over():
+    """A type, a station and an object of somebody else: counted, and the link goes on."""
+
+    async def peer(reader, writer):
+        raw = Raw(reader, writer)
+        await raw.frame()
+        raw.put(STARTDT_CON)
+        await raw.asdu()
+        raw.ask("7f 01 03 00 0100 000100 00", "0d 01 03 00 0900 000100 0000c03f 00", "0d 01 03 00 0100 ff0100 0000c03f 00")
+        raw.ask("64 01 07 00 0100 000000 14", "0d 01 14 00 0100 000100 0000c03f 00", "01 01 14 00 0100 010100 01")
+        raw.ask("64 01 0a 00 0100 000000 14")
+        await raw.ended()
+        raw.close()
+
+    async def test():
+        server = await asyncio.start_server(peer, HOST, 0)
+        link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
+        await link.connect(PATIENCE_S)
+        assert (await link.read()).value.tolist() == [1.5, 1.0]
+        assert link.log.counts == {"unknown type": 1, "not in the table": 2}
+        await link.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
 def test_truncated_and_random_octets():
     async def test():
         server = await served()
@@ -189,7 +284,8 @@ def test_an_interrogation_that_says_it_is_complete_is_not_believed(brings):
         link = Iec104Link(TABLE, server.sockets[0].getsockname(), clock=wall_ns)
         await link.connect(PATIENCE_S)
         batch = await link.read()
-        assert batch.quality.tolist() == [q.GOOD if brings else q.INVALID, q.INVALID]
+        missing = q.INVALID | q.COMM_LOST
+        assert batch.quality.tolist() == [q.GOOD if brings else missing, missing]
         assert link.log.counts["interrogation"] == 1
         await link.close()
         server.close()
@@ -261,25 +357,16 @@ def test_tls_on_both_sides():
     run(test)
 
 
-def test_c104_as_a_foreign_server():
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+def test_c104_as_a_foreign_server(tmp_path, secured):
+    """Under TLS it shows and asks for certificates; one of another authority, or one that has expired, reads nothing."""
+
     async def test():
-        server = c104.Server(HOST, _free(), tick_rate_ms=50)
-        station = server.add_station(1)
-        power = station.add_point(256, c104.Type.M_ME_NC_1)
-        power.value = 1.5
-        switch = station.add_point(257, c104.Type.M_SP_NA_1)
-        switch.value = True
-        setpoint = station.add_point(512, c104.Type.C_SE_NC_1)
-        asked = []
-
-        def told(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:
-            asked.append(point.value)
-            return c104.ResponseState.SUCCESS if point.value <= 1.0 else c104.ResponseState.FAILURE
-
-        setpoint.on_receive(callable=told)
-        server.start()
-        link = Iec104Link(TABLE, (HOST, server.port), clock=wall_ns)
-        try:
+        held = certificates.make(tmp_path)
+        files = [str(held["server"].certificate), str(held["server"].key), str(held["server"].authority)]
+        async with apart(C104) as peer:
+            address = HOST, await peer.ask("server", files if secured else [])
+            link = Iec104Link(TABLE, address, clock=wall_ns, tls=client_context(held["client"]) if secured else None)
             await link.connect(PATIENCE_S)
             batch = await link.read()
             assert batch.value.tolist() == [1.5, 1.0]
@@ -287,12 +374,15 @@ def test_c104_as_a_foreign_server():
             assert (await link.write(np.array([2]), np.array([0.5]), timeout_s=PATIENCE_S)).accepted
             refused = await link.write(np.array([2]), np.array([2.0]), timeout_s=PATIENCE_S)
             assert refused.status.tolist() == [Status.REJECTED]
-            assert asked == [0.5, 2.0]
+            assert await peer.ask("asked") == [0.5, 2.0]
             missing = await link.write(np.array([3]), np.array([1.0]), timeout_s=PATIENCE_S)
             assert missing.code.tolist() == [7 | 0x40]  # c104 2.2.1; IEC 60870-5-101, 7.2.3, has cause 47 for an unknown object
-        finally:
             await link.close()
-            await asyncio.to_thread(server.stop)
+            for who in ("stranger", "expired") if secured else ():
+                link = Iec104Link(TABLE, address, clock=wall_ns, tls=client_context(held[who]))
+                with pytest.raises(LinkError):
+                    await link.connect(2.0)
+                await link.close()
 
     run(test)
 
@@ -301,26 +391,27 @@ def test_c104_as_a_foreign_client():
     async def test():
         server = await served()
         server.publish(Batch.of(np.array([0, 1]), np.array([1.5, 1.0]), 0, SOURCE_NS))
-        client = c104.Client(tick_rate_ms=50, command_timeout_ms=5000)
-        connection = client.add_connection(ip=HOST, port=server.address[1], init=c104.Init.INTERROGATION)
-        station = connection.add_station(1)
-        power = station.add_point(256, c104.Type.M_ME_TF_1)
-        switch = station.add_point(257, c104.Type.M_SP_TB_1)
-        setpoint = station.add_point(512, c104.Type.C_SE_NC_1)
-        await asyncio.to_thread(client.start)
-        try:
-            await until(lambda: power.value == 1.5 and switch.value, "values by c104")
-            stamp = power.recorded_at.replace(tzinfo=dt.UTC)
+        async with apart(C104) as peer:
+            await peer.ask("client", server.address[1])
+            async with asyncio.timeout(PATIENCE_S):
+                while (told := await peer.ask("values"))[:2] != [1.5, True]:
+                    await asyncio.sleep(0.05)
+            stamp = dt.datetime.fromisoformat(told[2]).replace(tzinfo=dt.UTC)
             assert abs(stamp.timestamp() * 1e9 - SOURCE_NS) < 2e6
-            setpoint.value = 0.5
-            assert await asyncio.to_thread(setpoint.transmit, c104.Cot.ACTIVATION)
-            setpoint.value = 2.0
-            assert not await asyncio.to_thread(setpoint.transmit, c104.Cot.ACTIVATION)
-        finally:
-            await asyncio.to_thread(client.stop)
-            await server.stop()
+            assert await peer.ask("transmit", 0.5)
+            assert not await peer.ask("transmit", 2.0)
+        await server.stop()
 
     run(test)
+
+
+def test_a_peer_that_crashes_fails_its_test_only():
+    async def test():
+        async with apart(C104) as peer:
+            await peer.ask("crash")
+
+    with pytest.raises(AssertionError, match=r"(?s)c104_peer was killed by SIGSEGV .*in crash.* when it was asked to crash"):
+        run(test)
 
 
 def test_asdus_and_times_come_back():
@@ -346,11 +437,3 @@ def test_qualities_survive():
         back = int(FROM_OCTET[TO_OCTET[quality]])
         assert q.usable(back) == q.usable(quality)
         assert back & (q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW) == quality & (q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW)
-
-
-def _free():
-    import socket
-
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return free.getsockname()[1]

@@ -111,15 +111,15 @@ class Dnp3Link:
             await self.worker.stop()
 
     async def read(self, points: IntArray | None = None) -> Batch:
-        """Read by an integrity poll; what the outstation did not send is invalid."""
+        """Read by an integrity poll; what the outstation did not send is invalid and comm-lost."""
         points = self.table.readable if points is None else np.asarray(points, np.int64)
-        before = self.clock()
+        begin = time.monotonic_ns()
         done = await self._ask("scan", EVERYTHING, timeout_s=self.session.answer_s + TIMEOUT_S)
         if done[0] != 0:
             raise LinkError(self.name, f"the integrity poll failed with opendnp3's code {done[0]}")
         batch = self._picture.batch(points)
-        silent = batch.received_ns < before
-        batch.value[silent], batch.quality[silent] = np.nan, q.INVALID
+        silent = ~self._picture.since(points, begin)
+        batch.value[silent], batch.quality[silent] = np.nan, q.INVALID | q.COMM_LOST
         batch.time_ns[silent], batch.received_ns[silent] = 0, self.clock()
         return batch
 

@@ -1,29 +1,40 @@
 """dnp3py's outstation with what it lacks: events with their time, reports unasked, many values in an event fragment.
 
-It is pinned to dnp3py 0.6: three of its inner methods are replaced here, each named where it is.
+It is pinned to dnp3py 0.6: four of its methods are replaced here, each named where it is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from dnp3.application.builder import build_unsolicited_response
+from dnp3.application.builder import build_null_response, build_unsolicited_response
 from dnp3.application.fragment import ObjectBlock, ResponseFragment
 from dnp3.application.qualifiers import ObjectHeader
-from dnp3.core.flags import AnalogQuality
+from dnp3.core.enums import FunctionCode
+from dnp3.core.flags import IIN, AnalogQuality
 from dnp3.core.timestamp import DNP3Timestamp
 from dnp3.database.point import EventClass
 from dnp3.objects.analog_input import AnalogInputEvent32Time
 from dnp3.outstation import Outstation
+from dnp3.outstation.peer import PeerId
 
 EVENT_BYTES = 14  # the largest event: index 2, flags 1, value 4, time 6, and its share of the header
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 NO_TIME = DNP3Timestamp(0)
+FUNCTIONS = frozenset(int(code) for code in FunctionCode)
 Key = tuple[EventClass, int]
 
 
 class ReportingOutstation(Outstation):
     """Events go out as g2v2, g32v3 and g22v5: with their time. A report is kept until it is confirmed."""
+
+    def process_request(self, data: bytes, *, peer: PeerId | None = None) -> list[ResponseFragment]:
+        """Answer what cannot be read with its own sequence number, or its master waits in vain (IEEE 1815-2012, 4.2.2.4)."""
+        made: list[ResponseFragment] = super().process_request(data, peer=peer)
+        if len(made) != 1 or made[0].header.control.seq == data[0] & 0x0F:
+            return made
+        bit = IIN.PARAMETER_ERROR if data[1] in FUNCTIONS else IIN.NO_FUNC_CODE_SUPPORT
+        return [build_null_response(iin=self.iin | bit, seq=data[0] & 0x0F)]
 
     def _build_binary_event_blocks(self, events: list[Any]) -> list[ObjectBlock]:
         return self._blocks(2, 2, events, _binary)

@@ -113,7 +113,7 @@ class Iec104Link:
         await asyncio.sleep(0)
 
     async def read(self, points: IntArray | None = None) -> Batch:
-        """Interrogate the stations of the points; what was not brought is invalid, and comm-lost where nobody answered."""
+        """Interrogate the stations of the points; what was not brought is invalid and comm-lost, what was refused invalid."""
         points = self.table.readable if points is None else np.asarray(points, np.int64)
         stations = {self._addresses[row][0] for row in points}
         async with self._one_at_a_time:
@@ -124,9 +124,9 @@ class Iec104Link:
         batch = self._picture.batch(points)
         for place, row in enumerate(points):
             if not self._brought[row]:
-                answered = done[self._addresses[row][0]]
+                refused = done[self._addresses[row][0]]
                 batch.value[place], batch.time_ns[place] = np.nan, 0
-                batch.quality[place] = q.INVALID if answered else q.INVALID | q.COMM_LOST
+                batch.quality[place] = q.INVALID if refused else q.INVALID | q.COMM_LOST
                 batch.received_ns[place] = self.clock()
         return batch
 
@@ -332,12 +332,11 @@ class Iec104Link:
             current.refused = True
             current.over.set()
         elif asdu.cause == Cause.TERMINATION:
-            current.terminated = True
             current.over.set()
 
     async def _interrogate(self, station: int) -> bool:
-        """Interrogate a station, and its counters: whether it answered at all."""
-        answered = False
+        """Interrogate a station, and its counters: whether it refused."""
+        refused = False
         for counters in sorted(self._stations.get(station, ())):
             connection = self._must_be_up()
             rows = [row for place, row in self._rows.items() if place[0] == station]
@@ -353,8 +352,8 @@ class Iec104Link:
             self._interrogation = None
             if current.came < expected:
                 self.log.tell("interrogation", f"station {station} brought {current.came} of {expected} points")
-            answered |= current.terminated or current.refused or current.came > 0
-        return answered
+            refused |= current.refused
+        return refused
 
     async def _ask(self, asdu: Asdu, timeout_s: float) -> Asdu | None:
         """Send and await what mirrors it; None where nothing came. Raises `LinkError` where the link is down."""

@@ -26,13 +26,11 @@ class Interrogation:
         station: common address.
         expected: points that the table has there.
         came: points that were brought.
-        terminated: the station said that this was all.
         refused: it said that it will not, or is not there.
     """
 
     station: int
     expected: int
     came: int = 0
-    terminated: bool = False
     refused: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from vpp.wire.clock import steady
 from vpp.wire.iec104 import asdu as a
 from vpp.wire.iec104.asdu import Asdu, Cause, Kind, Object
 from vpp.wire.iec104.connection import Connection
@@ -25,6 +26,7 @@ class Requests:
         """Belong to a connection; nothing is selected."""
         self.served, self.connection = served, connection
         self._selected: dict[Place, tuple[float, int]] = {}  # -> raw value, and until when
+        self._steady = steady(served.clock)
         self._does: dict[int, Callable[[Asdu], None]] = {
             a.INTERROGATION: self._interrogate,
             a.COUNTER_INTERROGATION: self._count,
@@ -121,12 +123,12 @@ class Requests:
     def _select(self, asdu: Asdu, row: int, place: Place, order: Object) -> None:
         answer = self.served.decide(row, order.raw, operate=False, mode=Mode.SELECT, peer=self._peer())
         if answer.status == Status.ACCEPTED:
-            self._selected[place] = order.raw, self.served.clock() + self.served.select_ns
+            self._selected[place] = order.raw, self._steady() + self.served.select_ns
         self._confirm(asdu, answer.status)
 
     def _operate(self, asdu: Asdu, row: int, place: Place, order: Object) -> None:
         selected = self._selected.pop(place, None)
-        held = selected is not None and selected[0] == order.raw and self.served.clock() <= selected[1]
+        held = selected is not None and selected[0] == order.raw and self._steady() <= selected[1]
         if (selected is not None or self.served.must_select) and not held:
             self._confirm(asdu, Status.NOT_SELECTED)
             return
