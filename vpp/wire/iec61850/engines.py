@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from open61850.data import IECData
 from open61850.mms.pdu import ObjectName
 from open61850.mms.report import ReasonCode
 from open61850.server.control import Command, ControlEngine
 from open61850.server.model import Node
-from open61850.server.reporting import ReportEngine
+from open61850.server.reporting import ReportControl, ReportEngine
 from open61850.server.server import MmsServer
 
 from vpp.wire.iec61850.quality import ACCESS_CODES, CAUSES, DENIED
@@ -26,6 +28,7 @@ class Reports(ReportEngine):
         self._loop = asyncio.get_running_loop()
         self._due: set[asyncio.TimerHandle] = set()
         self._where: dict[int, list[tuple[ObjectName, int]]] = {}
+        self._untold: deque[tuple[ReportControl, dict[int, ReasonCode], dict[int, IECData | int]]] = deque()
         super().__init__(server)
         for data_set, members in self.model.data_sets.items():
             for index, member in enumerate(members):
@@ -40,6 +43,7 @@ class Reports(ReportEngine):
         for handle in self._due:
             handle.cancel()
         self._due.clear()
+        self._untold.clear()
 
     def _run(self) -> None:
         """The library's thread has nothing to do: it ends at once."""
@@ -72,7 +76,25 @@ class Reports(ReportEngine):
                 if reason != ReasonCode():
                     reasons[index] = reason
             if reasons:
-                self._add(block, reasons)
+                self._tell(block, reasons)
+
+    def _tell(self, block: ReportControl, reasons: dict[int, ReasonCode]) -> None:
+        """Make an entry of what the members are now, as soon as the loop has time; one block after the other."""
+        if block._uint("BufTm"):
+            self._add(block, reasons)
+            return
+        members = block.members()
+        self._untold.append((block, reasons, {index: self.model.read(members[index]) for index in reasons}))
+        if len(self._untold) == 1:
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        if self._untold:
+            block, reasons, values = self._untold[0]
+            self._deliver(block, self._new_entry(block, reasons, values))
+            self._untold.popleft()
+        if self._untold:
+            self._loop.call_soon(self._pump)
 
 
 class Decides(Protocol):

@@ -61,22 +61,21 @@ class Layout:
     places: dict[int, Place] = field(default_factory=dict)
     controls: dict[int, Control] = field(default_factory=dict)
     types: dict[ObjectName, MmsType] = field(default_factory=dict)
+    rows: dict[ObjectName, list[int]] = field(default_factory=dict)  # data object -> its rows
 
     def parts(self, member: ObjectName) -> list[Part]:
         """What a member of a data set tells of the rows."""
         return [
             Part(row, what, path)
-            for row, place in self.places.items()
-            if place.name.domain == member.domain
-            for what, item in enumerate(place.items)
+            for row in self.rows.get(_object(member), ())
+            for what, item in enumerate(self.places[row].items)
             if item and (path := self._within(member, item)) is not None
         ]
 
     def _within(self, member: ObjectName, item: str) -> tuple[int, ...] | None:
         if item != member.item and not item.startswith(member.item + "$"):
             return None
-        head = ObjectName("$".join(member.item.split("$")[:3]), member.domain)
-        whole = _walk(self.types.get(head), item.split("$")[3:])
+        whole = _walk(self.types.get(_object(member)), item.split("$")[3:])
         skipped = len(member.item.split("$")) - 3
         return whole[skipped:] if whole is not None and skipped >= 0 else None
 
@@ -98,6 +97,7 @@ async def discover(mms: Mms, addresses: Sequence[Address]) -> Layout:
         place = _place(address, layout.types.get(address.object)) if address.fc != "CO" else None
         if place is not None:
             layout.places[row] = place
+            layout.rows.setdefault(address.object, []).append(row)
     return layout
 
 
@@ -127,6 +127,11 @@ def _place(address: Address, found: MmsType | None) -> Place | None:
                 (address.item, f"{base}$q" if have[0] else "", f"{base}$t" if have[1] else ""),
             )
     return Place(ObjectName(address.item, address.ld), _type_at(found, whole), ((), None, None), (address.item, "", ""))
+
+
+def _object(name: ObjectName) -> ObjectName:
+    """The data object, in its functional constraint, that a variable belongs to."""
+    return ObjectName("$".join(name.item.split("$")[:3]), name.domain)
 
 
 def _walk(found: MmsType | None, path: Sequence[str]) -> tuple[int, ...] | None:

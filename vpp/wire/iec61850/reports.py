@@ -6,7 +6,8 @@ every member is told, and the rows are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +29,7 @@ FIELDS: Final = OptFlds(
 RESERVED_S: Final = 60  # how long a buffered block stays ours after a loss
 Told = AccessResult | None  # None: not told
 Sample = tuple[int, Told, Told, Told]  # row, value, quality, time
+Offer = tuple[ObjectName, list[ObjectName], list[list[Part]]]  # data set, its blocks, what its members tell
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class Subscriptions:
     entries: dict[ObjectName, bytes]
     resumed: int = 0  # entries that a buffer had kept through a loss
     blocks: list[Block] = field(default_factory=list)
-    _offers: list[tuple[ObjectName, list[ObjectName], list[list[Part]]]] | None = None
+    _offers: list[Offer] | None = None
 
     @property
     def covered(self) -> set[int]:
@@ -108,27 +110,38 @@ class Subscriptions:
                 if await self._enable(block):
                     break
 
-    async def _find(self) -> list[tuple[ObjectName, list[ObjectName], list[list[Part]]]]:
-        """Data sets of our logical nodes with their blocks: the wanted kind first, what tells most first."""
-        nodes = {(place.name.domain, place.name.item.split("$")[0]) for place in self.layout.places.values()}
-        nodes |= {(domain, "LLN0") for domain, _ in nodes}
-        out = []
+    async def _find(self) -> list[Offer]:
+        """Data sets with their blocks: the wanted kind first, what tells most first.
+
+        The blocks stand in LLN0 as a rule: other nodes are asked for theirs only where rows are left.
+        """
+        out: list[Offer] = []
+        domains = sorted({str(place.name.domain) for place in self.layout.places.values()})
         for kind in self.kinds:
-            found: dict[str, list[ObjectName]] = {}
-            names: list[ObjectName] = []
-            for domain, node in sorted(nodes, key=str):
-                blocks = await self.mms.type_of(ObjectName(f"{node}${kind}", domain))
-                inner = blocks.components if isinstance(blocks, StructureType) else []
-                names += [ObjectName(f"{node}${kind}${name}", domain) for name, _ in inner]
-            for name, data_set in zip(names, await self.mms.read([_of(name, "DatSet") for name in names])):
-                if isinstance(data_set, VisibleStringData) and "/" in data_set.value:
-                    found.setdefault(data_set.value, []).append(name)
-            sets = []
-            for text, instances in found.items():
-                domain, _, item = text.partition("/")
-                name = ObjectName(item, domain)
-                sets.append((name, instances, [self.layout.parts(one) for one in await self.mms.members_of(name)]))
-            out += sorted(sets, key=lambda one: -sum(map(len, one[2])))
+            offers = await self._offered(kind, [(domain, "LLN0") for domain in domains])
+            told = {part.row for _, _, members in offers for parts in members for part in parts}
+            left = [self.layout.places[row].name for row in sorted(set(self.layout.places) - told)]
+            nodes = dict.fromkeys((str(name.domain), name.item.split("$")[0]) for name in left)
+            offers += await self._offered(kind, [node for node in nodes if node[1] != "LLN0"])
+            out += sorted(offers, key=lambda one: -sum(map(len, one[2])))
+        return out
+
+    async def _offered(self, kind: str, nodes: Sequence[tuple[str, str]]) -> list[Offer]:
+        """The blocks of a kind in some logical nodes, by the data set that they report."""
+        names: list[ObjectName] = []
+        types = await asyncio.gather(*(self.mms.type_of(ObjectName(f"{node}${kind}", domain)) for domain, node in nodes))
+        for (domain, node), blocks in zip(nodes, types):
+            inner = blocks.components if isinstance(blocks, StructureType) else []
+            names += [ObjectName(f"{node}${kind}${name}", domain) for name, _ in inner]
+        found: dict[str, list[ObjectName]] = {}
+        for name, data_set in zip(names, await self.mms.read([_of(name, "DatSet") for name in names])):
+            if isinstance(data_set, VisibleStringData) and "/" in data_set.value:
+                found.setdefault(data_set.value, []).append(name)
+        out = []
+        for text, instances in found.items():
+            domain, _, item = text.partition("/")
+            name = ObjectName(item, domain)
+            out.append((name, instances, [self.layout.parts(one) for one in await self.mms.members_of(name)]))
         return out
 
     async def _enable(self, block: Block) -> bool:
