@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from open61850.data import IECData
 from open61850.mms.pdu import ObjectName
@@ -19,6 +19,8 @@ from open61850.server.server import MmsServer
 from vpp.wire.iec61850.quality import ACCESS_CODES, CAUSES, DENIED
 from vpp.wire.link import Answer, Status
 
+LONGEST_BACKLOG: Final = 256  # entries that may wait for the loop; who publishes more makes them itself
+
 
 class Reports(ReportEngine):
     """Reports, timed by the loop."""
@@ -29,6 +31,7 @@ class Reports(ReportEngine):
         self._due: set[asyncio.TimerHandle] = set()
         self._where: dict[int, list[tuple[ObjectName, int]]] = {}
         self._untold: deque[tuple[ReportControl, dict[int, ReasonCode], dict[int, IECData | int]]] = deque()
+        self._pumping = False
         super().__init__(server)
         for data_set, members in self.model.data_sets.items():
             for index, member in enumerate(members):
@@ -85,16 +88,22 @@ class Reports(ReportEngine):
             return
         members = block.members()
         self._untold.append((block, reasons, {index: self.model.read(members[index]) for index in reasons}))
-        if len(self._untold) == 1:
+        if not self._pumping:
+            self._pumping = True
             self._loop.call_soon(self._pump)
+        while len(self._untold) > LONGEST_BACKLOG:
+            self._deliver_next()
 
     def _pump(self) -> None:
         if self._untold:
-            block, reasons, values = self._untold[0]
-            self._deliver(block, self._new_entry(block, reasons, values))
-            self._untold.popleft()
-        if self._untold:
+            self._deliver_next()
+        self._pumping = bool(self._untold)
+        if self._pumping:
             self._loop.call_soon(self._pump)
+
+    def _deliver_next(self) -> None:
+        block, reasons, values = self._untold.popleft()
+        self._deliver(block, self._new_entry(block, reasons, values))
 
 
 class Decides(Protocol):

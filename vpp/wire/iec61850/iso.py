@@ -12,7 +12,7 @@ CR, CC, DR, DT, ER = 0xE0, 0xD0, 0x80, 0xF0, 0x70
 LAST: Final = 0x80
 LARGEST_CODE: Final = 0x0D  # TPDUs of 8192 octets, the largest that class 0 may agree on
 LONGEST: Final = 1 << 20  # octets of a reassembled unit: more than any PDU that is agreed on here
-LONGEST_QUEUE: Final = 1 << 22  # octets that may wait for a peer that takes in less than is told
+LONGEST_QUEUE: Final = 1 << 20  # octets that may wait for a peer that takes in less than is told
 
 
 class Iso(asyncio.Protocol):
