@@ -54,7 +54,7 @@ async def followed(link, period_s=0.05):
 
     async def follow():
         async for batch in link.subscribe(period_s=period_s):
-            got.append(batch)
+            got.append(batch)  # noqa: PERF401 - seen as they come
 
     task = asyncio.create_task(follow())
     try:

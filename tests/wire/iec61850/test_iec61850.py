@@ -13,7 +13,7 @@ from open61850.mms.pdu import ObjectName
 from open61850.mms.report import ReasonCode
 
 from tests.wire.authority import Authority
-from tests.wire.iec61850.bench import DER, connected, followed, run, serving
+from tests.wire.iec61850.bench import DER, HOST, connected, followed, run, serving
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
 from vpp.testing.link_bench import PATIENCE_S, SOURCE_NS, until
@@ -106,22 +106,24 @@ def test_one_selects_and_the_other_waits():
 
 def test_settings_and_what_is_none():
     async def test():
-        async with serving(decide=lambda c: ACCEPT if c.value[0] < 100 else Answer(Status.OUT_OF_RANGE)) as server:
-            async with connected(DER, server.address) as link:
-                assert (await link.write(at(LEASE), np.array([60.0]), timeout_s=PATIENCE_S)).accepted
-                assert server.model.get("DER1/DWMX1.RvrtTms.setVal[SP]").value == 60
-                outcome = await link.write(at(LEASE), np.array([200.0]), timeout_s=PATIENCE_S)
-                assert (outcome.status.tolist(), outcome.code.tolist()) == ([Status.OUT_OF_RANGE], [256 + 11])
-                assert server.model.get("DER1/DWMX1.RvrtTms.setVal[SP]").value == 60
-                for item, value, code in (
-                    ("DWMX1$CF$WLimSpt$ctlModel", IntData(1), 3),  # configuration that is in no row
-                    ("MMXU1$MX$TotW$mag$f", FloatData(1.0), 3),
-                    ("DWMX1$SP$RvrtTms$setVal", BoolData(True), 7),
-                    ("DWMX1$SP$RvrtTms$nothing", IntData(1), 10),
-                    ("DWMX1$CO$WLimSpt$Oper", FloatData(1.0), 7),
-                ):
-                    assert await link._mms.write(ObjectName(item, "DER1"), value) == DataAccessError(code), item
-                assert not await link.sync_time(SOURCE_NS)
+        def decide(command):
+            return ACCEPT if command.value[0] < 100 else Answer(Status.OUT_OF_RANGE)
+
+        async with serving(decide=decide) as server, connected(DER, server.address) as link:
+            assert (await link.write(at(LEASE), np.array([60.0]), timeout_s=PATIENCE_S)).accepted
+            assert server.model.get("DER1/DWMX1.RvrtTms.setVal[SP]").value == 60
+            outcome = await link.write(at(LEASE), np.array([200.0]), timeout_s=PATIENCE_S)
+            assert (outcome.status.tolist(), outcome.code.tolist()) == ([Status.OUT_OF_RANGE], [256 + 11])
+            assert server.model.get("DER1/DWMX1.RvrtTms.setVal[SP]").value == 60
+            for item, value, code in (
+                ("DWMX1$CF$WLimSpt$ctlModel", IntData(1), 3),  # configuration that is in no row
+                ("MMXU1$MX$TotW$mag$f", FloatData(1.0), 3),
+                ("DWMX1$SP$RvrtTms$setVal", BoolData(True), 7),
+                ("DWMX1$SP$RvrtTms$nothing", IntData(1), 10),
+                ("DWMX1$CO$WLimSpt$Oper", FloatData(1.0), 7),
+            ):
+                assert await link._mms.write(ObjectName(item, "DER1"), value) == DataAccessError(code), item
+            assert not await link.sync_time(SOURCE_NS)
 
     run(test)
 
@@ -181,7 +183,7 @@ def test_a_buffer_keeps_what_a_loss_took():
                 await until(lambda: bool(got), "a first picture")
                 server.publish(Batch.of(rows, np.array([0.1]), 0, SOURCE_NS))
                 await until(lambda: len(got) > 1, "a report")
-            server.connections[0].iso.end("cut")
+            server.connections[0].pipe.end("cut")
             await until(lambda: link.state == LinkState.DOWN, "the loss is seen")
             for k in range(1, 4):
                 server.publish(Batch.of(rows, np.array([0.1 + 0.1 * k]), 0, SOURCE_NS + k))
@@ -236,15 +238,21 @@ def test_more_clients_than_blocks():
     """Whom no block is left for reads by period."""
 
     async def test():
-        table, rows = DER, DER.readable
-        async with serving(options=Options(clients=1)) as server:
-            async with connected(table, server.address) as one, connected(table, server.address) as two:
-                async with connected(table, server.address) as three, followed(one) as a, followed(two) as b, followed(three) as c:
-                    await until(lambda: bool(a and b and c), "first pictures")
-                    assert [len(link._subscriptions.blocks) for link in (one, two, three)] == [1, 1, 0]
-                    server.publish(Batch.of(rows, np.full(len(rows), 0.25), 0, SOURCE_NS))
-                    for got in (a, b, c):
-                        await until(lambda got=got: len(got) > 1 and 0.25 in got[-1].value, "the change")
+        rows = DER.readable
+        async with (
+            serving(options=Options(clients=1)) as server,
+            connected(DER, server.address) as one,
+            connected(DER, server.address) as two,
+            connected(DER, server.address) as three,
+            followed(one) as a,
+            followed(two) as b,
+            followed(three) as c,
+        ):
+            await until(lambda: bool(a and b and c), "first pictures")
+            assert sorted(len(link._subscriptions.blocks) for link in (one, two, three)) == [0, 1, 1]
+            server.publish(Batch.of(rows, np.full(len(rows), 0.25), 0, SOURCE_NS))
+            for got in (a, b, c):
+                await until(lambda got=got: len(got) > 1 and 0.25 in got[-1].value, "the change")
 
     run(test)
 
@@ -317,6 +325,7 @@ def test_truncated_and_random_octets():
                 await link.read()
                 await link.write(at(LIMIT, LEASE), np.array([0.5, 10.0]))
             whole = b"".join(recorder.sent)
+            assert len(whole) > 1000
             draw = np.random.default_rng(11)
             pieces = [whole[: draw.integers(1, len(whole))] for _ in range(20)]
             for _ in range(60):
@@ -336,6 +345,55 @@ def test_truncated_and_random_octets():
             async with connected(DER, server.address) as link:
                 assert (await link.read()).n == len(DER.readable)
             await until(lambda: not server.connections, "nobody is left")
+
+    run(test)
+
+
+CONFIRMED = bytes.fromhex("0300000b06d00001000100")
+
+
+@pytest.mark.parametrize(
+    ("answer", "time"),
+    [
+        (b"", 0.2),  # says nothing
+        (bytes.fromhex("ffffffff"), 5.0),
+        (CONFIRMED, 0.2),
+        (CONFIRMED + bytes.fromhex("0300000b02f0800e0000"), 0.2),  # cut off
+        (CONFIRMED + bytes.fromhex("0300000b02f0800e000000"), 5.0),  # accepted, with nothing in it
+        (CONFIRMED + bytes.fromhex("0300000902f0800c00"), 5.0),  # refused
+    ],
+)
+def test_a_server_that_talks_nonsense(answer, time):
+    async def speak(reader, writer):
+        await reader.read(100)
+        writer.write(answer)
+        await reader.read()
+        writer.close()
+
+    async def test():
+        server = await asyncio.start_server(speak, HOST, 0)
+        link = Iec61850Link(DER, server.sockets[0].getsockname(), clock=wall_ns)
+        with pytest.raises(LinkError):
+            await link.connect(time)
+        assert link.state == LinkState.DOWN
+        await link.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
+@pytest.mark.parametrize("octets", ["0300000b02f08001000100", "03000010 02f080 01000100 61073005020103", "0300000702e000"])
+def test_nonsense_in_an_association_is_a_break(octets):
+    """The link goes down with a reason, and comes back."""
+
+    async def test():
+        async with serving() as server, connected(DER, server.address) as link, followed(link) as got:
+            await until(lambda: bool(got), "a first picture")
+            server.connections[0].pipe.transport.write(bytes.fromhex(octets.replace(" ", "")))
+            await until(lambda: link.state == LinkState.DOWN, "the break")
+            await link.connect(PATIENCE_S)
+            assert (await link.read()).n == len(DER.readable)
 
     run(test)
 
@@ -374,21 +432,25 @@ def test_a_client_that_takes_nothing_in_is_cut_off(monkeypatch):
     monkeypatch.setattr(iso, "LONGEST_QUEUE", 20_000)
 
     async def test():
-        async with serving() as server, connected(DER, server.address) as link:
-            async with connected(DER, server.address, reports="unbuffered") as idle, followed(idle) as got:
-                await until(lambda: bool(got), "a first picture")
-                idle._mms._iso.transport.pause_reading()
-                _narrow(idle._mms._iso, socket.SO_RCVBUF)
-                (block,) = [block for block in server.mms.reports.controls.values() if block.enabled]
-                _narrow(block.owner.iso, socket.SO_SNDBUF)
-                rows = DER.readable
-                for k in range(10_000):
-                    server.publish(Batch.of(rows, np.full(len(rows), float(k)), 0, SOURCE_NS + k))
-                    await asyncio.sleep(0)
-                    if not block.enabled:
-                        break
-                assert server.log.counts["connection ended"] == 1
-                assert (await link.read()).n == len(rows)
+        async with (
+            serving() as server,
+            connected(DER, server.address) as link,
+            connected(DER, server.address, reports="unbuffered") as idle,
+            followed(idle) as got,
+        ):
+            await until(lambda: bool(got), "a first picture")
+            idle._mms._iso.transport.pause_reading()
+            _narrow(idle._mms._iso, socket.SO_RCVBUF)
+            (block,) = [block for block in server.mms.reports.controls.values() if block.enabled]
+            _narrow(block.owner.pipe, socket.SO_SNDBUF)
+            rows = DER.readable
+            for k in range(10_000):
+                server.publish(Batch.of(rows, np.full(len(rows), float(k)), 0, SOURCE_NS + k))
+                await asyncio.sleep(0)
+                if not block.enabled:
+                    break
+            assert server.log.counts["connection ended"] == 1
+            assert (await link.read()).n == len(rows)
 
     run(test)
 
@@ -436,5 +498,3 @@ def test_a_server_without_a_handler_refuses():
             assert outcome.status.tolist() == [Status.OUT_OF_RANGE]
 
     run(test)
-
-

@@ -42,3 +42,6 @@ class TestDirect(LinkSuite):
 class TestSelected(TestDirect):
     selects = True
     model = SELECT_ENHANCED
+
+    def many(self):
+        return self.table()

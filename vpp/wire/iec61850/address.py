@@ -49,7 +49,9 @@ def parse(point: Point) -> Address:
     """The address of a point. Raises `PointError`."""
     found = ADDRESS.fullmatch(point.address)
     if found is None or NODE.fullmatch(found[2]) is None:
-        raise PointError(point.id, f"{point.address!r} is not LD/LN.DO.DA[FC], the node LLN0 or a class of four letters and a number")
+        raise PointError(
+            point.id, f"{point.address!r} is not LD/LN.DO.DA[FC], the node LLN0 or a class of four letters and a number"
+        )
     address = Address(found[1], found[2], tuple(found[3].split(".")), found[4])
     if point.wire not in WIRES:
         raise PointError(point.id, f"a {point.wire} does not exist in IEC 61850: {', '.join(WIRES)}")
@@ -59,7 +61,9 @@ def parse(point: Point) -> Address:
         if point.access != "w" or address.path[1:3] != ("Oper", "ctlVal") or len(address.path) > 4:
             raise PointError(point.id, "a control is DO.Oper.ctlVal[CO], or .f or .i below, and only written")
     elif address.fc not in READ or ("w" in point.access and address.fc not in WRITTEN):
-        raise PointError(point.id, f"{address.fc} cannot be {point.access}: {', '.join(READ)} are read, {', '.join(WRITTEN)} written")
+        raise PointError(
+            point.id, f"{address.fc} cannot be {point.access}: {', '.join(READ)} are read, {', '.join(WRITTEN)} written"
+        )
     if {"f": "float32", "i": "int32"}.get(address.path[-1], point.wire) != point.wire:
         raise PointError(point.id, f"an analogue value's .f is float32, its .i int32, not {point.wire}")
     return address

@@ -123,9 +123,8 @@ class Commands:
             if name == "ctlVal":
                 member = _nested(inner, path, raw)
             else:
-                fixed: dict[str, IECData] = {
-                    "origin": self._origin, "ctlNum": UIntData(number), "T": time_to(now_ns), "Test": BoolData(False), "Check": CHECKS,
-                }  # fmt: skip
+                fixed: dict[str, IECData] = {"origin": self._origin, "ctlNum": UIntData(number), "T": time_to(now_ns)}
+                fixed |= {"Test": BoolData(False), "Check": CHECKS}
                 member = fixed.get(name) or default_value(inner)
             if member is None:
                 return None

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from open61850.data import IECData
 from open61850.mms.pdu import ObjectName
 from open61850.mms.report import ReasonCode
-from open61850.server.control import Command, ControlEngine
+from open61850.server.control import Command, ControlEngine, ControlHandler
 from open61850.server.model import Node
 from open61850.server.reporting import ReportControl, ReportEngine
 from open61850.server.server import MmsServer
@@ -106,24 +106,20 @@ class Reports(ReportEngine):
         self._deliver(block, self._new_entry(block, reasons, values))
 
 
-class Decides(Protocol):
-    """Who decides on a command."""
-
-    def __call__(self, command: Command, select: bool) -> Answer | None:
-        """An answer; None where the value is not of the object's kind."""
-        ...
+# An answer to an order, given whether it only selects; None where its value is not of the object's kind.
+Decides = Callable[[Command, bool], Answer | None]
 
 
 class Controls(ControlEngine):
     """Commands, decided before the answer; what is refused says why by AddCause and by access error."""
 
-    def __init__(self, server: MmsServer, decides: Decides, did: Callable[[Command], None], objects: Iterable[str]) -> None:
+    def __init__(self, server: MmsServer, decides: Decides, did: ControlHandler, objects: Iterable[str]) -> None:
         """``decides`` is asked about these objects (``LD/LN$CO$DO``); ``did`` is told of what was accepted."""
         super().__init__(server)
         self._decides, self._service, self._denial = decides, "", DENIED
         for name in objects:
             self.set_check(name, self._judge)
-            self.set_handler(name, lambda command: did(command))
+            self.set_handler(name, did)
 
     def _on_write(self, connection: object, name: ObjectName, value: Any) -> int | bool | None:
         self._service, self._denial = name.item.rpartition("$")[2], DENIED

@@ -113,7 +113,7 @@ class Iso(asyncio.Protocol):
             elif what in (0xC1, 0xC2):
                 selectors += bytes([what, length]) + value
             at += 2 + length
-        if not 0x07 <= code:
+        if code < 0x07:
             self.end("a TPDU size that does not exist")
             return
         code = min(code, LARGEST_CODE)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-
 from open61850.data import IECData
 from open61850.mms.errors import DataAccessError
 from open61850.mms.pdu import AccessResult, ObjectName
@@ -158,5 +157,3 @@ def part_of(data: AccessResult, path: tuple[int, ...] | None) -> IECData | None:
     if path is None or isinstance(data, DataAccessError):
         return None
     return dig(data, path)
-
-

@@ -12,7 +12,7 @@ from open61850 import ber
 from open61850.data import IECData
 from open61850.mms import pdu
 from open61850.mms.association import association_request, decode_association_response
-from open61850.mms.errors import DataAccessError, MmsError
+from open61850.mms.errors import DataAccessError, MmsError, MmsProtocolError
 from open61850.mms.pdu import AccessResult, ConfirmedResponse, InformationReport, ObjectName
 from open61850.mms.types import MmsType, get_variable_access_attributes_response
 
@@ -23,7 +23,17 @@ NAMES_EACH: Final = 50  # variables of one Read: the answer stays far below the 
 IDENTIFY: Final = 2
 OBJECT_INVALIDATED: Final = 0
 # What octets that are no MMS can raise in the decoding.
-MALFORMED: Final = (MmsError, ber.BerError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
+MALFORMED: Final = (
+    MmsError,
+    ber.BerError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Mms:
@@ -73,14 +83,15 @@ class Mms:
             if self._iso.ended:
                 raise LinkError(self.name, "not connected")
             number = next(self._numbers) & 0x7FFFFFFF
-            answer = self._answers[number] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[ConfirmedResponse] = asyncio.get_running_loop().create_future()
+            self._answers[number] = answer
             try:
                 self._iso.send(pdu.wrap(pdu.confirmed_request(number, service)))
                 response = await answer
             finally:
                 del self._answers[number]
         if response.service != ber.tag_number(service[0]):
-            raise pdu.MmsProtocolError(f"an answer to service {response.service}")
+            raise MmsProtocolError(f"an answer to service {response.service}")
         return response.content
 
     async def read(self, names: Sequence[ObjectName]) -> list[AccessResult]:

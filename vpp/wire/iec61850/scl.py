@@ -86,8 +86,6 @@ class Types:
         return whole
 
 
-
-
 def deadbanded(point: Point) -> bool:
     """Whether a point's magnitude keeps still within a deadband, with the momentary one beside it (7-3, 6.5)."""
     return point.deadband > 0.0 and ".mag." in point.address
@@ -126,7 +124,9 @@ def generate(table: PointTable, options: Options, ied: str = "DER") -> str:
     ET.SubElement(scl, "Header", {"id": ied})
     device = ET.SubElement(scl, "IED", {"name": ied})
     services = ET.SubElement(device, "Services")
-    ET.SubElement(services, "ReportSettings", {"optFields": "Dyn", "trgOps": "Dyn", "intgPd": "Dyn", "resvTms": "true", "owner": "true"})
+    ET.SubElement(
+        services, "ReportSettings", {"optFields": "Dyn", "trgOps": "Dyn", "intgPd": "Dyn", "resvTms": "true", "owner": "true"}
+    )
     ET.SubElement(device, "AccessPoint", {"name": "MMS"}).append(server)
     scl.append(types.element())
     return ET.tostring(scl, "unicode")
@@ -212,7 +212,13 @@ def _complete(tree: Tree, options: Options) -> Tree:
             out.setdefault(f"{fc} q", "quality")
             out.setdefault(f"{fc} t", "time")
     if oper is not None and isinstance(oper, dict):
-        order: Tree = {"ctlVal": oper["ctlVal"], "origin": {"orCat": "int8", "orIdent": "octets"}, "ctlNum": "uint8", "T": "time", "Test": "bool"}
+        order: Tree = {
+            "ctlVal": oper["ctlVal"],
+            "origin": {"orCat": "int8", "orIdent": "octets"},
+            "ctlNum": "uint8",
+            "T": "time",
+            "Test": "bool",
+        }
         services = ["Oper"]
         if options.control_model == SELECT_ENHANCED:
             services = ["SBOw", "Oper", "Cancel"]
@@ -239,7 +245,9 @@ def _attribute(types: Types, tag: str, name: str, inner: Tree | str, object_: st
         return _enum(types, tag, name, "CtlModelKind", dict(zip(CONTROL_MODELS, range(5))), inner)
     if object_ in ENUMS and name in ("stVal", "ctlVal") and inner == "int8":
         values = ENUMS[object_]
-        return _enum(types, tag, name, "Health" if values is HEALTH else "Mode", values, next(iter(values)) if name == "stVal" else "")
+        return _enum(
+            types, tag, name, "Health" if values is HEALTH else "Mode", values, next(iter(values)) if name == "stVal" else ""
+        )
     element = ET.Element(tag, {"name": name, "bType": fixed.get(inner) or BASIC[inner]})
     if inner == "timeout":
         ET.SubElement(element, "Val").text = str(round(options.select_s * 1000))
@@ -290,7 +298,14 @@ def _reports(node: ET.Element, ld: str, readable: Sequence[Address], options: Op
     for n in range(1, len(parts) + 1):
         for buffered in (True, False):
             name = f"{'brcb' if buffered else 'urcb'}_{n}_"
-            block = {"name": name, "rptID": name, "datSet": f"ds{n}", "confRev": "1", "buffered": str(buffered).lower(), "bufTime": "0"}
+            block = {
+                "name": name,
+                "rptID": name,
+                "datSet": f"ds{n}",
+                "confRev": "1",
+                "buffered": str(buffered).lower(),
+                "bufTime": "0",
+            }
             element = ET.SubElement(node, "ReportControl", block)
             ET.SubElement(element, "TrgOps", {"dchg": "true", "qchg": "true", "period": "true", "gi": "true"})
             ET.SubElement(element, "OptFields", {"seqNum": "true", "timeStamp": "true", "reasonCode": "true", "dataSet": "true"})

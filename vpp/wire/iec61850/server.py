@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-from collections import deque
 from typing import Any, Final, cast
 
 import numpy as np
 from open61850.data import IECData
-from open61850.mms.pdu import ObjectName, unwrap
-from open61850.server import protocol
+from open61850.mms.pdu import ObjectName
 from open61850.server.control import Command as Order
 from open61850.server.model import IedModel, Node
 from open61850.server.server import MmsServer, ServerConnection
@@ -21,10 +19,9 @@ from vpp.kernel.errors import LinkError
 from vpp.kernel.signals import FloatArray
 from vpp.wire.clock import WallClock
 from vpp.wire.iec61850.address import Address, addresses
+from vpp.wire.iec61850.connection import Connection
 from vpp.wire.iec61850.control import SELECT, SELECT_ENHANCED
 from vpp.wire.iec61850.engines import Controls, Reports
-from vpp.wire.iec61850.iso import Iso
-from vpp.wire.iec61850.mms import MALFORMED
 from vpp.wire.iec61850.quality import ACCESS_CODES, DENIED, INCONSISTENT_TYPE, TO_DATA, time_to
 from vpp.wire.iec61850.scl import Options, deadbanded, generate, instant
 from vpp.wire.iec61850.values import data_of, dig, raw_of
@@ -34,8 +31,6 @@ from vpp.wire.points import PointTable
 
 REFUSE: Final = Answer(Status.REJECTED, "nobody decides on commands here")
 HANDSHAKE_S: Final = 5.0
-ASSOCIATE_S: Final = 10.0  # who has not associated by then is cut off
-WAITING: Final = 16  # requests of one client that may wait before it is no longer read from
 
 
 class Iec61850Served:
@@ -66,7 +61,6 @@ class Iec61850Served:
         self._handler: Handler | None = None
         self.mms = MmsServer(self.model)
         self._addresses = addresses(table)
-        self._values: dict[int, Node] = {}
         self._nodes: dict[int, tuple[Node, Node | None, Node | None, Node | None]] = {}  # value, momentary, quality, time
         self._orders: dict[str, int] = {}  # LD/LN$CO$DO -> row
         self._settings: dict[int, int] = {}  # leaf -> row that writes it
@@ -75,10 +69,9 @@ class Iec61850Served:
         steps = table.decode(table.all, np.ones(len(table)))[0] - table.decode(table.all, np.zeros(len(table)))[0]
         self._deadband = [p.deadband / abs(step) for p, step in zip(table.points, steps.tolist())]
         self._reported: dict[int, tuple[float, int]] = {}
-        for value, _, quality, stamp in self._nodes.values():
+        for _, _, quality, stamp in self._nodes.values():
             _assign(quality, TO_DATA[q.INVALID])  # until something is published
             _assign(stamp, time_to(0))
-            assert value.value is not None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -94,7 +87,11 @@ class Iec61850Served:
         patience = HANDSHAKE_S if self._tls is not None else None
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self).iso, *self._where, ssl=self._tls, ssl_handshake_timeout=patience, backlog=256
+                lambda: Connection(self.mms, self.connections.append, self._lost).pipe,
+                *self._where,
+                ssl=self._tls,
+                ssl_handshake_timeout=patience,
+                backlog=256,
             )
         except OSError as error:
             self.mms.reports.stop()
@@ -108,7 +105,7 @@ class Iec61850Served:
             return
         server.close()
         for connection in list(self.connections):
-            connection.iso.end("the server stops")
+            connection.pipe.end("the server stops")
         if self.mms.reports is not None:
             self.mms.reports.stop()
         await asyncio.sleep(0)
@@ -126,6 +123,11 @@ class Iec61850Served:
     def on_command(self, handler: Handler) -> None:
         """Set who decides on commands."""
         self._handler = handler
+
+    def _lost(self, connection: Connection, reason: str) -> None:
+        if connection in self.connections:
+            self.connections.remove(connection)
+        self.log.tell("connection ended", reason)
 
     def _lay(self, row: int, place: Address) -> None:
         """Find the nodes of a row in the model."""
@@ -165,9 +167,10 @@ class Iec61850Served:
     def _judge(self, order: Order, select: bool) -> Answer | None:
         """Decide on an order to a controllable object; None where its value is of another kind."""
         row = self._orders[order.reference]
-        raw = raw_of(dig(order.ctl_val, [0] * len(self._addresses[row].path[3:])))
-        node = self.model.node(ObjectName(self._addresses[row].item, order.domain))
-        if raw is None or node is None or type(dig(order.ctl_val, [0] * len(self._addresses[row].path[3:]))) is not type(node.value):
+        place = self._addresses[row]
+        node, value = self.model.node(ObjectName(place.item, place.ld)), _plain(order, place)
+        raw = raw_of(value)
+        if raw is None or node is None or type(value) is not type(node.value):
             return None
         mode = Mode.SELECT if self.options.control_model in (SELECT, SELECT_ENHANCED) else Mode.DIRECT
         return self._ask(np.array([row]), np.array([raw]), mode, select, cast(ServerConnection, order.client))
@@ -180,29 +183,19 @@ class Iec61850Served:
 
     def _did(self, order: Order) -> None:
         """An accepted order stands in the object's status until something else is published."""
-        row = self._orders[order.reference]
-        place = self._addresses[row]
-        below = place.path[3:]
-        fc, shown = ("MX", "mxVal") if below else ("ST", "stVal")
-        node = self.model.node(place.beside(fc, shown, *below)) or self.model.node(place.beside("ST", "stVal"))
-        if node is None:
+        place = self._addresses[self._orders[order.reference]]
+        fc, shown = ("MX", "mxVal") if self.model.node(place.beside("MX", "mxVal")) is not None else ("ST", "stVal")
+        node, raw = self.model.node(place.beside(fc, shown, *place.path[3:])), raw_of(_plain(order, place))
+        if node is None or raw is None:
             return
-        raw = raw_of(dig(order.ctl_val, [0] * len(below)))
-        if isinstance(node.mms_type, type(None)) or raw is None:
-            return
-        data = data_of(node.mms_type, self._shown(node, raw))
-        object_ = place.beside(fc)
-        changed = _assign(node, data)
-        changed += _assign(self.model.node(ObjectName(f"{object_.item}$q", place.ld)), TO_DATA[q.GOOD])
-        changed += _assign(self.model.node(ObjectName(f"{object_.item}$t", place.ld)), time_to(self.clock()))
-        for other, nodes in self._nodes.items():
+        double = getattr(node.mms_type, "kind", "") == "bit-string"  # shows on and off as 2 and 1
+        data = data_of(node.mms_type, raw + 1.0 if double else raw)
+        changed = _assign(node, data) + _assign(self.model.node(place.beside(fc, "q")), TO_DATA[q.GOOD])
+        changed += _assign(self.model.node(place.beside(fc, "t")), time_to(self.clock()))
+        for row, nodes in self._nodes.items():
             if nodes[0] is node:
-                self._reported[other] = raw, q.GOOD
+                self._reported.pop(row, None)
         self._report(changed)
-
-    def _shown(self, node: Node, raw: float) -> float:
-        """A double point's status shows a command on or off as 2 or 1."""
-        return raw + 1.0 if getattr(node.mms_type, "kind", "") == "bit-string" else raw
 
     def _set(self, client: ServerConnection, name: ObjectName, value: IECData) -> int | bool | None:
         """Decide on a setting that a client writes: an attribute, or a structure all of whose leaves may be written."""
@@ -224,78 +217,13 @@ class Iec61850Served:
         return True
 
 
-class Connection(ServerConnection):
-    """One client: its units, answered one by one as the loop has time."""
-
-    def __init__(self, served: Iec61850Served) -> None:
-        """Nothing has arrived."""
-        self.served, self.iso = served, Iso(server=True)  # type: ignore[assignment]
-        super().__init__(served.mms, cast(Any, self.iso), ())
-        self._units: deque[bytes] = deque()
-        self._associated = False
-        self._limit: asyncio.TimerHandle | None = None
-        self.iso.on_open, self.iso.on_unit, self.iso.on_lost = self._open, self._arrived, self._lost
-
-    def _open(self) -> None:
-        assert self.iso.transport is not None
-        self.peer = self.iso.transport.get_extra_info("peername") or ()
-        self.served.connections.append(self)
-        self._limit = asyncio.get_running_loop().call_later(ASSOCIATE_S, self._associated_in_time)
-
-    def _associated_in_time(self) -> None:
-        if not self._associated:
-            self.iso.end("no association")
-
-    def _arrived(self, unit: bytes) -> None:
-        self._units.append(unit)
-        if len(self._units) == 1:
-            asyncio.get_running_loop().call_soon(self._next)
-        elif len(self._units) == WAITING and self.iso.transport is not None:
-            self.iso.transport.pause_reading()
-
-    def _next(self) -> None:
-        """Answer one unit; what is none ends the connection."""
-        if self.iso.ended or not self._units:
-            return
-        unit = self._units.popleft()
-        try:
-            if not self._associated:
-                self._associate(unit)
-            elif not self._handle(unwrap(unit)):
-                self.iso.close()
-                return
-        except MALFORMED as error:
-            self.iso.end(f"what the client sends cannot be read: {error}")
-            return
-        if self._units:
-            asyncio.get_running_loop().call_soon(self._next)
-        elif self.iso.transport is not None and not self.iso.ended:
-            self.iso.transport.resume_reading()
-
-    def _associate(self, unit: bytes) -> None:
-        request = protocol.decode_association_request(unit)
-        server = self.served.mms
-        accept, self.pdu_size = protocol.association_accept(
-            request, max_pdu_size=server.max_pdu_size, max_outstanding=server.max_outstanding, nesting_level=server.nesting_level
-        )
-        self.mms_context = request.mms_context
-        self._associated = True
-        server.connections.append(self)
-        self.iso.send(accept)
-
-    def _lost(self, reason: str) -> None:
-        self.closed.set()
-        if self._limit is not None:
-            self._limit.cancel()
-        if self in self.served.connections:
-            self.served.connections.remove(self)
-        self.server._forget(self)
-        self._units.clear()
-        self.served.log.tell("connection ended", reason)
-
-
 def _assign(node: Node | None, data: IECData | None) -> list[Node]:
     return node.assign(data) if node is not None and data is not None else []
+
+
+def _plain(order: Order, place: Address) -> IECData | None:
+    """The value of an order: an analogue value has it in its one member."""
+    return dig(order.ctl_val, [0] * len(place.path[3:]))
 
 
 def _leaves(node: Node, value: IECData) -> list[IECData]:
@@ -304,4 +232,8 @@ def _leaves(node: Node, value: IECData) -> list[IECData]:
         return [value]
     members = getattr(value, "members", None) or []
     children = list(node.children.values())
-    return [leaf for child, member in zip(children, members) for leaf in _leaves(child, member)] if len(members) == len(children) else []
+    return (
+        [leaf for child, member in zip(children, members) for leaf in _leaves(child, member)]
+        if len(members) == len(children)
+        else []
+    )
