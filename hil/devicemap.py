@@ -1,6 +1,6 @@
 """Device maps: which registers of a kind of device are which of our signals, as YAML in ``hil/maps`` or anywhere else.
 
-    protocol: sunspec            # or modbus, dnp3, iec104
+    protocol: sunspec            # or modbus, dnp3, iec104, iec61850
     kind: [pv]                   # kinds of resource that such a device can be
     fallback: lease              # what happens when we stop: lease, heartbeat, or none
     lease_s: 60
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vpp.wire.sunspec.discover import Discovered
 
 MAPS: Final = Path(__file__).with_name("maps")
-PROTOCOLS: Final = ("modbus", "sunspec", "dnp3", "iec104")
+PROTOCOLS: Final = ("modbus", "sunspec", "dnp3", "iec104", "iec61850")
 FALLBACKS: Final = ("lease", "heartbeat", "none")
 _HEAD: Final = ("protocol", "kind", "fallback", "lease_s", "points")
 _NUMBERS: Final = {"float": float, "int": int, "str": str, "bool": bool}

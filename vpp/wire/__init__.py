@@ -15,6 +15,7 @@ PROTOCOLS: Final[Mapping[str, str]] = {
     "sunspec": "vpp.wire.sunspec",
     "dnp3": "vpp.wire.dnp3",
     "iec104": "vpp.wire.iec104",
+    "iec61850": "vpp.wire.iec61850",
 }
 
 
