@@ -100,6 +100,5 @@ WIRES = (
         iec104_served,
         iec104_link,
         lambda table, port: iec104_served(PointTable(table.points[:PART]), port),
-        corks=True,
     ),
 )

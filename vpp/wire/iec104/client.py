@@ -72,7 +72,7 @@ class Iec104Link:
         self._interrogation: Interrogation | None = None
         self._one_at_a_time = asyncio.Lock()
         self._waiting: dict[Key, asyncio.Future[Asdu]] = {}
-        self._tested: list[asyncio.Future[None]] = []
+        self._tested: list[tuple[float, asyncio.Future[None]]] = []  # heartbeats: asked when
         self._again: asyncio.Task[None] | None = None
 
     @property
@@ -176,18 +176,16 @@ class Iec104Link:
         """Test the connection (TESTFR)."""
         connection = self._must_be_up()
         answer = asyncio.get_running_loop().create_future()
-        self._tested.append(answer)
-        began = time.monotonic()
-        connection.ask(TESTFR, TESTFR_CON)
+        began = connection.ask(TESTFR, TESTFR_CON)
+        self._tested.append((began, answer))
         try:
             async with asyncio.timeout(timeout_s):
                 await answer
         except TimeoutError:
             raise LinkError(self.name, "no answer to TESTFR") from None
         finally:
-            if answer in self._tested:
-                self._tested.remove(answer)
-        return time.monotonic() - began
+            self._tested = [one for one in self._tested if one[1] is not answer]
+        return connection.clock() - began
 
     async def _open(self, address: tuple[str, int], reasons: list[str]) -> Connection | None:
         connection = Connection(self.parameters, server=False)
@@ -265,7 +263,7 @@ class Iec104Link:
             again.cancel()
         if self._interrogation is not None:
             self._interrogation.over.set()
-        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._tested]
+        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *(future for _, future in self._tested)]
         for future in waiting:
             if not future.done():
                 future.set_exception(LinkError(self.name, reason))
@@ -278,10 +276,10 @@ class Iec104Link:
             raise LinkError(self.name, "not connected")
         return self._active
 
-    def _was_tested(self) -> None:
-        tested, self._tested = self._tested, []
-        for future in tested:
-            if not future.done():
+    def _was_tested(self, asked: float) -> None:
+        """A test is confirmed: a late confirmation is none of a later heartbeat."""
+        for began, future in self._tested:
+            if began <= asked and not future.done():
                 future.set_result(None)
 
     def _take(self, octets: bytes) -> None:

@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self.on_asdu: Callable[[bytes], None] = lambda octets: None
         self.on_open: Callable[[], None] = lambda: None
         self.on_started: Callable[[bool], None] = lambda started: None
-        self.on_tested: Callable[[], None] = lambda: None
+        self.on_tested: Callable[[float], None] = lambda asked: None  # when the test was asked for that is confirmed
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.transport: asyncio.Transport | None = None
         self.started = False  # data transfer is on
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._send, self._receive, self._told = 0, 0, 0  # V(S), V(R), and what of V(R) was acknowledged
         self._heard, self._first_untold = 0.0, 0.0
-        self._asked: dict[int, float] = {}  # confirmation that must come -> since when it is awaited
+        self._asked: dict[int, deque[float]] = {}  # confirmation that must come -> since when, the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,10 +79,12 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         self.on_lost(reason)
 
-    def ask(self, function: int, confirmation: int) -> None:
-        """Send an unnumbered frame that must be confirmed."""
-        self._asked.setdefault(confirmation, self.clock())
+    def ask(self, function: int, confirmation: int) -> float:
+        """Send an unnumbered frame that must be confirmed: when."""
+        now = self.clock()
+        self._asked.setdefault(confirmation, deque()).append(now)
         self._frame(bytes([function, 0, 0, 0]))
+        return now
 
     def send(self, asdu: bytes) -> None:
         """Queue an ASDU; it goes as soon as the window lets it."""
@@ -156,9 +158,11 @@ class Connection(asyncio.Protocol):
         elif function == TESTFR:
             self._frame(bytes([TESTFR_CON, 0, 0, 0]))
         elif function in self._asked:
-            del self._asked[function]
+            since = self._asked[function].popleft()
+            if not self._asked[function]:
+                del self._asked[function]
             if function == TESTFR_CON:
-                self.on_tested()
+                self.on_tested(since)
             else:
                 self._start(function == STARTDT_CON)
         elif function not in (STARTDT_CON, STOPDT_CON, TESTFR_CON):
@@ -190,7 +194,7 @@ class Connection(asyncio.Protocol):
     def _watch(self) -> None:
         """Look at the time-outs, several times in the shortest of them."""
         p, now = self.parameters, self.clock()
-        since = min([sent for sent, _ in list(self.under_way)[:1]] + list(self._asked.values()), default=now)
+        since = min([sent for sent, _ in list(self.under_way)[:1]] + [times[0] for times in self._asked.values()], default=now)
         if now - since > p.t1_s:
             self.end(f"no acknowledgement within {p.t1_s:g} s")
             return
