@@ -34,6 +34,7 @@ from vpp.wire.points import Point, PointTable
 from vpp.wire.supervisor import Policy
 
 STEP_S = 0.05
+ASK_MW = 1e-6  # how far two neighbouring setpoints are apart
 TOLD = {"sheet": "control", "access": "w"}
 GIVEN = {"sheet": "setpoints", "access": "w", "low": 0.0}
 
@@ -88,6 +89,7 @@ class Stage:
     taken: list[float] = field(default_factory=list)
     took_at: int = 0  # the device's step
     safe_at: int = 0
+    safe_since: float = 0.0
     beats: list[bool] = field(default_factory=list)  # heartbeats: whether they were answered
     asks: bool = True
     k: int = 0
@@ -144,7 +146,7 @@ class Stage:
         """One step of the device; its clock stands in between."""
         self.emulator.step(START_NS + round(self.emulator.steps * STEP_S * S))
         if self.emulator.held.mode[0] != LIMIT and not self.safe_at:
-            self.safe_at = self.emulator.steps
+            self.safe_at, self.safe_since = self.emulator.steps, time.monotonic()
         elif self.emulator.held.mode[0] == LIMIT:
             self.safe_at = 0
 
@@ -160,14 +162,15 @@ class Stage:
 
     @property
     def held(self) -> bool:
-        """All is as it should be: a good image, and the device holds what was asked last; then nothing was lost."""
+        """All is as it should be: a good image, and the device holds what was asked last (or just before, while more is)."""
         told = self.wire.table.quantise(np.array([self.setpoint]), np.array([self.limit]))[0][0]
-        return self.good and self.emulator.held.mode[0] == LIMIT and bool(abs(self.emulator.held.p_limit_mw[0] - told) < 1e-9)
+        behind = told - self.emulator.held.p_limit_mw[0]
+        return self.good and self.emulator.held.mode[0] == LIMIT and bool(abs(behind) < (10.5 * ASK_MW if self.asks else 1e-9))
 
     @property
     def limit(self) -> float:
         """What is asked now; another every time."""
-        return 0.001 + 1e-6 * self.k
+        return 0.001 + ASK_MW * self.k
 
     def watch(self) -> None:
         """Note whatever the link is asked and brings."""
@@ -212,8 +215,10 @@ async def staged(
     s.watch()
 
     async def device() -> None:
+        due = time.monotonic()
         while True:
-            await asyncio.sleep(STEP_S)
+            due += STEP_S
+            await asyncio.sleep(max(due - time.monotonic(), 0.0))
             s.step()
 
     async def loop() -> None:
@@ -291,13 +296,13 @@ async def play(s: Stage, fault: Fault) -> Found:
     stats, beats = keeper.statistics, len(s.beats)
     breaks, muted = stats.breaks, stats.muted
     begin = time.monotonic()
-    found = asyncio.create_task(_noted(s, out, begin, beats))
+    found = [asyncio.create_task(_noted(s, out, begin, beats)), asyncio.create_task(_broken(s, out, breaks, muted))]
     await fault.begin(s)
     if fault.by in ("connection", "heartbeats", "either"):
         await until(lambda: stats.breaks > breaks and not np.isnan(out.detected_s), f"{fault.name} is seen")
     if fault.dies:
         await until(lambda: s.safe, "the device is safe")
-        out.safe_s, out.steps = time.monotonic() - begin, s.safe_at - s.took_at
+        out.safe_s, out.steps = s.safe_since - begin, s.safe_at - s.took_at
     await fault.end(s)
     end, tries = time.monotonic(), stats.failed_connects
     await until(lambda: s.held, f"all is well after {fault.name}")
@@ -305,10 +310,9 @@ async def play(s: Stage, fault: Fault) -> Found:
     s.asks = False
     await until(lambda: s.held and s.outcomes[-1][1] == Status.ACCEPTED, "what was asked last is held")
     s.asks = True
-    found.cancel()
-    await asyncio.gather(found, return_exceptions=True)
-    if stats.breaks > breaks:
-        out.by = "heartbeats" if stats.muted > muted else "connection"
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)
     return out
 
 
@@ -319,6 +323,14 @@ async def _noted(s: Stage, out: Found, begin: float, beats: int) -> None:
     out.detected_s = time.monotonic() - begin
     out.beats = len(s.beats) - beats
     out.failed = sum(not told for told in s.beats[beats:])
+
+
+async def _broken(s: Stage, out: Found, breaks: int, muted: int) -> None:
+    """Note what breaks the link first."""
+    stats = s.station.keeper.statistics
+    while stats.breaks == breaks:
+        await asyncio.sleep(0.002)
+    out.by = "heartbeats" if stats.muted > muted else "connection"
 
 
 async def nothing(s: Stage) -> None:
