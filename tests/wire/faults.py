@@ -49,7 +49,7 @@ class Wire:
             the setpoint.
         many: the i-th of ten thousand measured points.
         served, link: its ends.
-        fewer: a server of a table that gives only part of it and says that this was all.
+        fewer: a server of a table that gives only part of it and says that this was all; None: each point is answered by itself.
         worker: its native stack runs in a process of its own.
         checked: its messages carry check sums.
     """
@@ -59,7 +59,7 @@ class Wire:
     many: Callable[[int], Point]
     served: Callable[..., Served]
     link: Callable[..., Link]
-    fewer: Callable[[PointTable, int], Served]
+    fewer: Callable[[PointTable, int], Served] | None = None
     worker: bool = False
     checked: bool = False
 

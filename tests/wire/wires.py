@@ -8,6 +8,8 @@ from vpp.wire.dnp3.client import Dnp3Link
 from vpp.wire.dnp3.server import Dnp3Served
 from vpp.wire.iec104.client import Iec104Link
 from vpp.wire.iec104.server import Iec104Served
+from vpp.wire.iec61850.client import Iec61850Link
+from vpp.wire.iec61850.server import Iec61850Served
 from vpp.wire.link import Link, Served
 from vpp.wire.modbus.channel import TcpChannel
 from vpp.wire.modbus.client import ModbusLink
@@ -47,6 +49,14 @@ def iec104_served(table: PointTable, port: int, tls=None) -> Iec104Served:
 
 def iec104_link(table: PointTable, address: tuple[str, int], tls=None) -> Link:
     return Iec104Link(table, address, clock=wall_ns, tls=tls)
+
+
+def iec61850_served(table: PointTable, port: int, tls=None) -> Iec61850Served:
+    return Iec61850Served(table, (HOST, port), clock=wall_ns, tls=tls)
+
+
+def iec61850_link(table: PointTable, address: tuple[str, int], tls=None) -> Link:
+    return Iec61850Link(table, address, clock=wall_ns, tls=tls)
 
 
 def analogue(resource: str, signal: str, address: str, scale: float = 1e-6, **more) -> Point:
@@ -100,5 +110,19 @@ WIRES = (
         iec104_served,
         iec104_link,
         lambda table, port: iec104_served(PointTable(table.points[:PART]), port),
+    ),
+    Wire(
+        "iec61850",
+        (
+            Point("pv", "p_mw", "DER1/MMXU1.TotW.mag.f[MX]"),
+            Point("pv", "q_mvar", "DER1/MMXU1.TotVAr.mag.f[MX]"),
+            Point("pv", "p_limit_mw", "DER1/DWMX1.WLimSpt.mxVal.f[MX]", sheet="applied"),
+            Point("pv", "p_limit_lease_s", "DER1/DWMX1.RvrtTms.setVal[SP]", wire="int32", scale=1e-3, **TOLD),
+            Point("pv", "p_limit_mw", "DER1/DWMX1.WLimSpt.Oper.ctlVal.f[CO]", **GIVEN),
+            Point("pv", "p_limit_on", "DER1/DWMX1.Mod.Oper.ctlVal[CO]", wire="int8", scale=-0.25, offset=1.25, **TOLD),
+        ),
+        lambda i: Point(f"m{i}", "p_mw", f"DER1/MMXU{1 + i}.TotW.mag.f[MX]"),
+        iec61850_served,
+        iec61850_link,
     ),
 )
