@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.wire import certificates  # noqa: E402 - the harness belongs to the tests
-from tests.wire.faults import FAULTS, Fault, Found, Stage, Wire, play, staged  # noqa: E402
+from tests.wire.faults import FAULTS, Fault, Found, play  # noqa: E402
+from tests.wire.stage import Stage, Wire, staged  # noqa: E402
 from tests.wire.wires import WIRES  # noqa: E402
 from vpp.wire.link import Status  # noqa: E402
 from vpp.wire.supervisor import Policy  # noqa: E402

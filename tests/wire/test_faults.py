@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.wire import certificates
-from tests.wire.faults import FAULTS, STEP_S, Fault, Stage, Wire, play, staged
+from tests.wire.faults import FAULTS, Fault, play
+from tests.wire.stage import STEP_S, Stage, Wire, staged
 from tests.wire.wires import PART, WIRES
 from vpp.kernel import quality as q
 from vpp.testing.link_bench import Even, until

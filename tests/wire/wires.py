@@ -1,8 +1,8 @@
-"""The protocols as `tests.wire.faults` wants them; one more is one more entry."""
+"""The protocols as `tests.wire.stage` wants them; one more is one more entry."""
 
 from __future__ import annotations
 
-from tests.wire.faults import GIVEN, TOLD, Wire
+from tests.wire.stage import GIVEN, TOLD, Wire
 from vpp.wire.clock import wall_ns
 from vpp.wire.dnp3.client import Dnp3Link
 from vpp.wire.dnp3.server import Dnp3Served

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-import numpy as np
-
 Size = Callable[[bytes], int]  # octets of the message that begins here; 0: not enough is there to say
 
 
@@ -56,7 +54,6 @@ class Relay:
         delay_s: how long what the target says is held; order is kept.
         spoil: what happens to the target's next messages, one after another: a word of `SPOILS`, or "" for nothing.
         spoilt: messages spoilt.
-        chance: draws garbage.
         address: host and port that it listens at, once started.
     """
 
@@ -66,7 +63,6 @@ class Relay:
     delay_s: float = 0.0
     spoil: deque[str] = field(default_factory=deque)
     spoilt: int = 0
-    chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     address: tuple[str, int] = ("", 0)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -176,5 +172,5 @@ class Relay:
             at = len(message) - 1
             return [message[:at] + bytes([message[at] ^ 0x10]), *held]
         if how == "garbage":
-            return [self.chance.bytes(len(message)), *held]
+            return [bytes(octet ^ 0xA5 for octet in message), *held]
         return [message, *held]
