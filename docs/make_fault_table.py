@@ -56,9 +56,9 @@ No clock of day is asked for anything but stamps: it may be set by an hour in ei
 FOOT = """
 ## A part that calls itself all
 
-5,440 of 10,000 points (what c104 brings of a general interrogation, and calls complete): on every protocol 4,560 points are
+5,440 of 10,000 points (what c104 brings of a general interrogation, and calls complete): on Modbus, DNP3 and 104 4,560 points are
 counted as missing, the reading as incomplete, it is in the log, and the points are NaN, invalid and comm-lost. They are asked
-for again with the next full reading (`integrity_s`) or connection.
+for again with the next full reading (`integrity_s`) or connection. 61850 answers for every point by itself.
 
 ## What a spoilt message does
 
@@ -67,6 +67,7 @@ for again with the next full reading (`integrity_s`) or connection.
 - **DNP3**: every block has a check sum; what is damaged is passed over and asked for again, and frames are found again behind it.
 - **104**: frames are numbered, so one that is lost, doubled or out of order ends the connection (IEC 60870-5-104, 5.1), and so
   does what does not begin with its start. A damaged octet inside a value is not seen.
+- **61850**: answers carry the number of their request, as on Modbus; garbage ends the connection where no TPKT is found.
 """
 
 

@@ -214,8 +214,8 @@ async def staged(
     async def device() -> None:
         due = time.monotonic()
         while True:
-            due += STEP_S
-            await asyncio.sleep(max(due - time.monotonic(), 0.0))
+            due = max(due + STEP_S, time.monotonic())  # what is late is not made up: the commands were late, too
+            await asyncio.sleep(due - time.monotonic())
             s.step()
 
     async def loop() -> None:
