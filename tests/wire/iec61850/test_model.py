@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import numpy as np
 import pytest
 from open61850.data import BitStringData, FloatData, TimestampData
 
@@ -11,7 +12,7 @@ from vpp.kernel.errors import PointError
 from vpp.testing.link_bench import SOURCE_NS
 from vpp.wire.clock import wall_ns
 from vpp.wire.iec61850.address import check_addresses, parse
-from vpp.wire.iec61850.quality import ADD_CAUSES, CAUSES, FROM_BITS, TO_BITS, TO_DATA, quality_of, time_of, time_to
+from vpp.wire.iec61850.quality import ADD_CAUSES, CAUSES, FROM_BITS, TO_BITS, TO_DATA, carried, quality_of, time_of, time_to
 from vpp.wire.iec61850.scl import Options, generate
 from vpp.wire.iec61850.server import Iec61850Served
 from vpp.wire.iec61850.values import raw_of
@@ -81,9 +82,15 @@ def test_qualities_survive():
         same = q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW | q.STALE
         assert back & same == quality & same | (q.STALE if quality & q.COMM_LOST else 0)
         assert quality_of(TO_DATA[quality]) == back
-    assert FROM_BITS[1 << 1] == q.INVALID  # a test value is not for operation, 7-3, 6.2.6
+    assert FROM_BITS[1 << 1] == q.INVALID  # a test value is not for operation, 7-3, 6.2
     assert FROM_BITS[0b11 << 11 | 1 << 5] == q.QUESTIONABLE | q.STALE
     assert quality_of(BitStringData(b"\x00", 0)) == q.INVALID
+
+
+def test_what_arrives_of_a_quality():
+    table = PointTable((Point("a", "p_mw", "D/MMXU1.TotW.mag.f[MX]"), Point("a", "p_mw", "D/DWMX1.W.setMag.f[SP]", "setpoints")))
+    told = np.array([q.OVERFLOW, q.OVERFLOW], np.uint8)
+    assert carried(table, table.all, told).tolist() == [q.QUESTIONABLE | q.OVERFLOW, q.GOOD]
 
 
 def test_times_survive():

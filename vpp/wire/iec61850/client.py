@@ -147,7 +147,7 @@ class Iec61850Link:
             yield await self.read(points)
             feed.take()
             polled = np.array(sorted(set(points.tolist()) - subscriptions.covered), np.int64)
-            poll = asyncio.create_task(self._poll(polled, period_s))
+            poll = asyncio.gather(self._poll(polled, period_s), self._watch_integrity(subscriptions))
             try:
                 while True:
                     rows = await feed.wait()
@@ -235,6 +235,16 @@ class Iec61850Link:
             except LinkError as error:
                 self._end(error.reason)
                 return
+
+    async def _watch_integrity(self, subscriptions: Subscriptions) -> None:
+        """Read the rows of a block whose whole reports stay out: it was disabled, or its server sleeps."""
+        while self.integrity_s > 0.0:
+            before = {block.name: block.wholes for block in subscriptions.blocks}
+            await asyncio.sleep(2.5 * self.integrity_s)
+            for block in subscriptions.blocks:
+                if before.get(block.name) == block.wholes:
+                    self.log.tell("integrity", f"{block.name}: no whole report in {2.5 * self.integrity_s:g} s")
+                    self._read_again(block.rows)
 
     def _read_again(self, rows: set[int]) -> None:
         """Read rows whose report was lost."""

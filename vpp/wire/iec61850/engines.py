@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from open61850.data import IECData
+from open61850.data import IECData, IntData
 from open61850.mms.pdu import ObjectName
 from open61850.mms.report import ReasonCode
 from open61850.server.control import Command, ControlEngine, ControlHandler
@@ -16,7 +16,7 @@ from open61850.server.model import Node
 from open61850.server.reporting import ReportControl, ReportEngine
 from open61850.server.server import MmsServer
 
-from vpp.wire.iec61850.quality import ACCESS_CODES, CAUSES, DENIED
+from vpp.wire.iec61850.quality import ACCESS_CODES, BLOCKED_BY_MODE, CAUSES, DENIED
 from vpp.wire.link import Answer, Status
 
 LONGEST_BACKLOG: Final = 256  # entries that may wait for the loop; who publishes more makes them itself
@@ -47,6 +47,8 @@ class Reports(ReportEngine):
             handle.cancel()
         self._due.clear()
         self._untold.clear()
+        for block in self.controls.values():
+            block.set_attr("ResvTms", IntData(0))  # who starts again has reserved nothing
 
     def _run(self) -> None:
         """The library's thread has nothing to do: it ends at once."""
@@ -126,6 +128,8 @@ class Controls(ControlEngine):
         return super()._on_write(connection, name, value)
 
     def _judge(self, command: Command) -> int | None:
+        if command.test:
+            return BLOCKED_BY_MODE  # the device is on: what only tries is not done (7-4, Mod)
         answer = self._decides(command, self._service == "SBOw")
         if answer is None:
             self._denial = ACCESS_CODES[Status.NOT_SUPPORTED]

@@ -20,6 +20,8 @@ from vpp.kernel.errors import LinkError
 from vpp.wire.iec61850.iso import Iso
 
 NAMES_EACH: Final = 50  # variables of one Read: the answer stays far below the smallest PDU that is agreed on
+OCTETS_EACH: Final = 256  # that a variable's name or value may take in a PDU
+LARGEST_PDU: Final = 65_000
 IDENTIFY: Final = 2
 OBJECT_INVALIDATED: Final = 0
 # What octets that are no MMS can raise in the decoding.
@@ -48,6 +50,7 @@ class Mms:
         self._answers: dict[int, asyncio.Future[ConfirmedResponse]] = {}
         self._numbers = itertools.count(1)
         self._slots = asyncio.Semaphore(1)
+        self._each = NAMES_EACH
         self._associated: asyncio.Future[None] | None = None
 
     async def open(self, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
@@ -96,7 +99,7 @@ class Mms:
 
     async def read(self, names: Sequence[ObjectName]) -> list[AccessResult]:
         """Read variables, in several requests where they are many; each has a value or its error."""
-        chunks = [list(names[at : at + NAMES_EACH]) for at in range(0, len(names), NAMES_EACH)]
+        chunks = [list(names[at : at + self._each]) for at in range(0, len(names), self._each)]
         answers = await asyncio.gather(*(self._read(chunk) for chunk in chunks))
         return [result for answer in answers for result in answer]
 
@@ -129,12 +132,24 @@ class Mms:
         except MmsError:
             return []
 
-    async def identify(self) -> None:
-        """Ask who is there: any answer is a sign of life."""
+    async def identify(self) -> tuple[str, ...]:
+        """Ask who is there: vendor, model and revision; nothing where it does not say, which is a sign of life, too."""
         try:
-            await self.request(ber.encode_tlv(0x80 | IDENTIFY))
+            answer = await self.request(ber.encode_tlv(0x80 | IDENTIFY))
         except MmsError:
-            return  # a refusal, but of a living peer
+            return ()
+        return tuple(part.value.decode("ascii", "replace") for part in ber.iter_tlvs(answer) if part.tag in (0x80, 0x81, 0x82))
+
+    async def names(self, class_: int, domain: str | None = None) -> list[str]:
+        """Names of a class of objects, of the whole server or of one domain. Raises `MmsError`."""
+        out: list[str] = []
+        more = True
+        while more:
+            ask = pdu.get_name_list_request(class_, domain, out[-1] if out else None)
+            page, more = pdu.get_name_list_response(await self.request(ask))
+            out += page
+            more = more and bool(page)
+        return out
 
     def _take(self, unit: bytes) -> None:
         """A unit from the server; what cannot be read ends the association."""
@@ -142,6 +157,7 @@ class Mms:
             if self._associated is not None and not self._associated.done():
                 association = decode_association_response(unit)
                 self._slots = asyncio.Semaphore(max(1, association.max_outstanding_calling))
+                self._each = max(1, min(NAMES_EACH, (association.max_pdu_size or LARGEST_PDU) // OCTETS_EACH))
                 self._associated.set_result(None)
                 return
             incoming = pdu.decode_pdu(pdu.unwrap(unit))

@@ -14,7 +14,7 @@ from typing import Final
 from open61850.data import BitStringData, BoolData, IECData, IntData, OctetStringData, UIntData, VisibleStringData
 from open61850.mms.errors import DataAccessError, MmsError
 from open61850.mms.pdu import AccessResult, InformationReport, ObjectName
-from open61850.mms.report import OptFlds, Report, TrgOps, decode_report, is_report
+from open61850.mms.report import OptFlds, Report, ReportDecodeError, TrgOps, decode_report, is_report
 from open61850.mms.types import StructureType
 
 from vpp.wire.iec61850.layout import QUALITY, TIME, VALUE, Layout, Part, part_of
@@ -43,6 +43,7 @@ class Block:
         id: RptID.
         revision: ConfRev.
         sequence: number of the last report, -1: none came.
+        wholes: whole reports that came.
         enabled: what comes before that was kept by its buffer.
     """
 
@@ -52,6 +53,7 @@ class Block:
     id: str = ""
     revision: int = -1
     sequence: int = -1
+    wholes: int = 0
     enabled: bool = False
 
     @property
@@ -146,32 +148,35 @@ class Subscriptions:
 
     async def _enable(self, block: Block) -> bool:
         """Reserve a block, set it up and enable it; False where it is somebody else's, or will not report changes."""
-        last = self.entries.get(block.name)
         try:
             state = await self.mms.read([_of(block.name, what) for what in ("RptEna", "Resv")])
             if any(isinstance(one, BoolData) and one.value for one in state):
                 return False
-            for what, value, must in self._settings(block, last):
-                error = await self.mms.write(_of(block.name, what), value)
-                if what == "EntryID" and error is not None:
-                    await self.mms.write(_of(block.name, "PurgeBuf"), BoolData(True))  # the buffer begins anew: a reboot
-                elif error is not None and must:
-                    return False
-            wanted = ("RptID", "ConfRev", "TrgOps")
-            id_, revision, triggers = await self.mms.read([_of(block.name, what) for what in wanted])
-            if not isinstance(triggers, BitStringData) or not TrgOps.from_bitstring(triggers).data_change:
-                return False
-            block.id = id_.value if isinstance(id_, VisibleStringData) and id_.value else str(block.name)
-            block.revision = revision.value if isinstance(revision, UIntData | IntData) else -1
-            self.blocks.append(block)
-            error = await self.mms.write(_of(block.name, "RptEna"), BoolData(True))
+            if await self._set_up(block):
+                self.blocks.append(block)
+                block.enabled = await self.mms.write(_of(block.name, "RptEna"), BoolData(True)) is None
+            if not block.enabled:
+                free: tuple[str, IECData] = ("ResvTms", IntData(0)) if block.buffered else ("Resv", BoolData(False))
+                await self.mms.write(_of(block.name, free[0]), free[1])
         except MmsError as refused:
             self.log.tell("report block", f"{block.name}: {refused}")
-            error = DataAccessError(0)
-        if error is not None and block in self.blocks:
+        if not block.enabled and block in self.blocks:
             self.blocks.remove(block)
-        block.enabled = error is None
         return block.enabled
+
+    async def _set_up(self, block: Block) -> bool:
+        """Everything before the enabling; whether the block will report changes."""
+        for what, value, must in self._settings(block, self.entries.get(block.name)):
+            error = await self.mms.write(_of(block.name, what), value)
+            if what == "EntryID" and error is not None:
+                await self.mms.write(_of(block.name, "PurgeBuf"), BoolData(True))  # the buffer begins anew: a reboot
+            elif error is not None and must:
+                return False
+        wanted = ("RptID", "ConfRev", "TrgOps")
+        id_, revision, triggers = await self.mms.read([_of(block.name, what) for what in wanted])
+        block.id = id_.value if isinstance(id_, VisibleStringData) and id_.value else str(block.name)
+        block.revision = revision.value if isinstance(revision, UIntData | IntData) else -1
+        return isinstance(triggers, BitStringData) and TrgOps.from_bitstring(triggers).data_change
 
     def _settings(self, block: Block, last: bytes | None) -> list[tuple[str, IECData, bool]]:
         """What is written before a block is enabled, and whether that must succeed."""
@@ -188,7 +193,12 @@ class Subscriptions:
         """Take a report."""
         if not is_report(message):
             return
-        report = decode_report(message)
+        try:
+            report = decode_report(message)
+        except ReportDecodeError as error:
+            self.log.tell("report", f"cannot be read: {error}")
+            self.again(self.covered)
+            return
         data_set = report.data_set
         block = next((b for b in self.blocks if b.id == report.rpt_id and data_set in (None, b.data_set)), None)
         if block is None:
@@ -225,6 +235,7 @@ class Subscriptions:
             wrong = "its buffer overflowed"
         whole = [entry.reason for entry in report.entries if entry.reason is not None]
         if whole and all(reason.integrity or reason.general_interrogation for reason in whole) and report.sub_seq_num is None:
+            block.wholes += 1
             missing = block.rows - {part.row for entry in report.entries for part in block.members[entry.index]}
             wrong = f"a whole report without {len(missing)} of {len(block.rows)} points" if missing else wrong
         if report.conf_rev is not None and block.revision not in (-1, report.conf_rev):

@@ -108,6 +108,7 @@ class Iec61850Served:
             connection.pipe.end("the server stops")
         if self.mms.reports is not None:
             self.mms.reports.stop()
+            self.mms.reports = None
         await asyncio.sleep(0)
 
     def publish(self, batch: Batch) -> None:
@@ -149,7 +150,7 @@ class Iec61850Served:
             self._settings[id(value)] = row
 
     def _put(self, row: int, raw: float, octet: int, time_ns: int) -> list[Node]:
-        """Change a row's nodes: which leaves changed. Within its deadband a magnitude keeps still (IEC 61850-7-3, 6.5)."""
+        """Change a row's nodes: which leaves changed. Within its deadband a magnitude keeps still (IEC 61850-7-3, db)."""
         value, momentary, quality, stamp = self._nodes[row]
         data = data_of(value.mms_type, raw)
         assert data is not None
