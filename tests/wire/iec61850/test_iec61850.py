@@ -13,6 +13,7 @@ from open61850.mms.pdu import ObjectName
 
 from tests.wire.authority import Authority
 from tests.wire.iec61850.bench import DER, connected, followed, run, serving
+from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
 from vpp.testing.link_bench import PATIENCE_S, SOURCE_NS, until
 from vpp.wire.clock import wall_ns
@@ -265,6 +266,24 @@ def test_a_late_termination_belongs_to_no_later_command():
             assert not waiting.done()
             server.mms.controls._send_termination(*late[1])
             assert (await waiting).accepted
+
+    run(test)
+
+
+def test_an_answer_longer_than_was_agreed_on():
+    """The server says that it is too much; the client asks for less at once."""
+
+    async def test():
+        async with serving() as server, connected(DER, server.address) as link:
+            whole = link._mms
+            (connection,) = server.connections
+            assert (connection.pdu_size, whole._each) == (65_000, 50)
+            connection.pdu_size = 200
+            batch = await link.read()
+            assert batch.n == len(DER.readable)
+            assert not (batch.quality & q.COMM_LOST).any()
+            names = [place.name for place in link._layout.places.values()]
+            assert not any(isinstance(one, DataAccessError) for one in await whole.read(names))
 
     run(test)
 

@@ -19,6 +19,7 @@ from open61850.mms.types import MmsType, get_variable_access_attributes_response
 from vpp.kernel.errors import LinkError
 from vpp.wire.iec61850.iso import Iso
 
+ANSWER_S: Final = 5.0
 NAMES_EACH: Final = 50  # variables of one Read: the answer stays far below the smallest PDU that is agreed on
 OCTETS_EACH: Final = 256  # that a variable's name or value may take in a PDU
 LARGEST_PDU: Final = 65_000
@@ -41,9 +42,15 @@ MALFORMED: Final = (
 class Mms:
     """An association; made by `open`, gone with `end` or when the peer breaks it."""
 
-    def __init__(self, name: str, on_report: Callable[[InformationReport], None], on_lost: Callable[[str], None]) -> None:
-        """Nothing is associated."""
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        on_report: Callable[[InformationReport], None],
+        on_lost: Callable[[str], None],
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        """Nothing is associated; ``answer_s`` is the longest that one answer may take."""
+        self.name, self.answer_s = name, answer_s
         self.on_report = on_report
         self.on_lost = on_lost
         self._iso = Iso(server=False)
@@ -90,26 +97,37 @@ class Mms:
             self._answers[number] = answer
             try:
                 self._iso.send(pdu.wrap(pdu.confirmed_request(number, service)))
-                response = await answer
+                async with asyncio.timeout(self.answer_s):
+                    response = await answer
+            except TimeoutError:
+                raise LinkError(self.name, "no answer in time") from None
             finally:
                 del self._answers[number]
         if response.service != ber.tag_number(service[0]):
             raise MmsProtocolError(f"an answer to service {response.service}")
         return response.content
 
-    async def read(self, names: Sequence[ObjectName]) -> list[AccessResult]:
-        """Read variables, in several requests where they are many; each has a value or its error."""
+    async def read(self, names: Sequence[ObjectName]) -> list[AccessResult | None]:
+        """Read variables, in several requests where they are many; each has a value, its error, or None where none came."""
         chunks = [list(names[at : at + self._each]) for at in range(0, len(names), self._each)]
         answers = await asyncio.gather(*(self._read(chunk) for chunk in chunks))
         return [result for answer in answers for result in answer]
 
-    async def _read(self, names: list[ObjectName]) -> list[AccessResult]:
+    async def _read(self, names: list[ObjectName]) -> list[AccessResult | None]:
         try:
-            results = pdu.read_response(await self.request(pdu.read_request(names)))
+            results: list[AccessResult | None] = list(pdu.read_response(await self.request(pdu.read_request(names))))
         except MmsError:
-            results = []
-        refused: list[AccessResult] = [DataAccessError(OBJECT_INVALIDATED)] * len(names)
-        return results if len(results) == len(names) else refused
+            if len(names) == 1:
+                return [DataAccessError(OBJECT_INVALIDATED)]
+            half = len(names) // 2  # too much at once, or one of them spoils it
+            first, second = await asyncio.gather(self._read(names[:half]), self._read(names[half:]))
+            return first + second
+        if len(results) == len(names):
+            return results
+        if len(names) == 1:
+            return [None]
+        # Nobody knows which of them is missing: each is asked for by itself.
+        return [one for (one,) in await asyncio.gather(*(self._read([name]) for name in names))]
 
     async def write(self, name: ObjectName, value: IECData) -> DataAccessError | None:
         """Write a variable: None, or why not."""

@@ -45,6 +45,7 @@ class Block:
         sequence: number of the last report, -1: none came.
         wholes: whole reports that came.
         enabled: what comes before that was kept by its buffer.
+        rows: whose value it tells.
     """
 
     name: ObjectName
@@ -55,16 +56,16 @@ class Block:
     sequence: int = -1
     wholes: int = 0
     enabled: bool = False
+    rows: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Note whose value is told."""
+        self.rows = frozenset(part.row for parts in self.members for part in parts if part.what == VALUE)
 
     @property
     def buffered(self) -> bool:
         """Whether it keeps its entries through a loss."""
         return self.name.item.split("$")[1] == "BR"
-
-    @property
-    def rows(self) -> set[int]:
-        """Rows whose value it tells."""
-        return {part.row for parts in self.members for part in parts if part.what == VALUE}
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Subscriptions:
     layout: Layout
     log: LinkLog
     put: Callable[[Iterable[Sample]], None]
-    again: Callable[[set[int]], None]
+    again: Callable[[Iterable[int]], None]
     kinds: tuple[str, ...]
     integrity_s: float
     entries: dict[ObjectName, bytes]
@@ -103,13 +104,14 @@ class Subscriptions:
         """Enable blocks until what can be reported of these rows is."""
         if self._offers is None:
             self._offers = await self._find()
+        left = rows - self.covered
         for data_set, instances, members in self._offers:
-            told = {part.row for parts in members for part in parts if part.what == VALUE}
-            if not told & (rows - self.covered):
-                continue
             for name in instances:
                 block = Block(name, str(data_set), members)
+                if block.rows.isdisjoint(left):
+                    break
                 if await self._enable(block):
+                    left -= block.rows
                     break
 
     async def _find(self) -> list[Offer]:
