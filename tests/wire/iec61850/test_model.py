@@ -4,7 +4,7 @@ import datetime as dt
 
 import numpy as np
 import pytest
-from open61850.data import BitStringData, FloatData, TimestampData
+from open61850.data import BitStringData, FloatData, TimestampData, decode_data_at, encode_data
 
 from tests.wire.iec61850.bench import DER
 from vpp.kernel import quality as q
@@ -100,11 +100,12 @@ def test_times_survive():
     assert time_of(TimestampData(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 0x40)) == 0  # its clock failed
 
 
-def test_a_float_is_the_float32_that_was_sent():
-    """The library decodes the shortest decimal, 0.1; what was sent is the float32 beside it."""
+@pytest.mark.parametrize("value", [0.1, -0.0, 3.4028234663852886e38, -3.4028234663852886e38, 1e-45, 1e39, np.inf])
+def test_a_float_is_the_float32_that_was_sent(value):
+    """The library would decode the shortest decimal, 0.1 for what is not, and fail at the largest numbers."""
     table = PointTable((Point("a", "p_mw", "DER1/MMXU1.TotW.mag.f[MX]"),))
-    sent = float(table.encode(table.all, [0.1])[0][0])
-    assert raw_of(FloatData(0.1)) == sent != 0.1
+    sent = float(table.encode(table.all, np.array([value]))[0][0])
+    assert raw_of(decode_data_at(encode_data(FloatData(sent)))[0]) == sent == float(np.float32(sent))
 
 
 def test_every_cause_has_a_status():

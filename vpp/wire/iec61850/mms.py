@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from open61850 import ber
 from open61850.data import IECData
@@ -37,6 +37,8 @@ MALFORMED: Final = (
     OverflowError,
     RecursionError,
 )
+
+T = TypeVar("T")
 
 
 class Mms:
@@ -87,8 +89,19 @@ class Mms:
         """Break the association; harmless the second time."""
         self._iso.end(reason)
 
-    async def request(self, service: bytes) -> bytes:
-        """Ask for a service: the content of its answer. Raises `LinkError` where the link breaks, `MmsError` for a refusal."""
+    async def request(self, service: bytes, decode: Callable[[bytes], T]) -> T:
+        """Ask for a service: its answer, decoded. Raises `LinkError` where the link breaks, `MmsError` for a refusal."""
+        content = await self._content(service)
+        try:
+            return decode(content)
+        except MmsError:
+            raise
+        except MALFORMED as error:
+            reason = f"an answer that cannot be read: {error}"
+            self.end(reason)
+            raise LinkError(self.name, reason) from error
+
+    async def _content(self, service: bytes) -> bytes:
         async with self._slots:
             if self._iso.ended:
                 raise LinkError(self.name, "not connected")
@@ -115,7 +128,7 @@ class Mms:
 
     async def _read(self, names: list[ObjectName]) -> list[AccessResult | None]:
         try:
-            results: list[AccessResult | None] = list(pdu.read_response(await self.request(pdu.read_request(names))))
+            results: list[AccessResult | None] = list(await self.request(pdu.read_request(names), pdu.read_response))
         except MmsError:
             if len(names) == 1:
                 return [DataAccessError(OBJECT_INVALIDATED)]
@@ -131,32 +144,31 @@ class Mms:
 
     async def write(self, name: ObjectName, value: IECData) -> DataAccessError | None:
         """Write a variable: None, or why not."""
-        (error,) = pdu.write_response(await self.request(pdu.write_request([name], [value])))
-        return error
+        errors = await self.request(pdu.write_request([name], [value]), pdu.write_response)
+        return errors[0] if errors else DataAccessError(OBJECT_INVALIDATED)
 
     async def type_of(self, name: ObjectName) -> MmsType | None:
         """The type of a variable; None where the server has none of this name."""
         try:
-            return get_variable_access_attributes_response(await self.request(pdu.get_variable_access_attributes_request(name)))
+            request = pdu.get_variable_access_attributes_request(name)
+            return await self.request(request, get_variable_access_attributes_response)
         except MmsError:
             return None
 
     async def members_of(self, data_set: ObjectName) -> list[ObjectName]:
         """What a data set holds; nothing where there is none of this name."""
         try:
-            return pdu.get_named_variable_list_attributes_response(
-                await self.request(pdu.get_named_variable_list_attributes_request(data_set))
-            )
+            request = pdu.get_named_variable_list_attributes_request(data_set)
+            return await self.request(request, pdu.get_named_variable_list_attributes_response)
         except MmsError:
             return []
 
     async def identify(self) -> tuple[str, ...]:
         """Ask who is there: vendor, model and revision; nothing where it does not say, which is a sign of life, too."""
         try:
-            answer = await self.request(ber.encode_tlv(0x80 | IDENTIFY))
+            return await self.request(ber.encode_tlv(0x80 | IDENTIFY), _who)
         except MmsError:
             return ()
-        return tuple(part.value.decode("ascii", "replace") for part in ber.iter_tlvs(answer) if part.tag in (0x80, 0x81, 0x82))
 
     async def names(self, class_: int, domain: str | None = None) -> list[str]:
         """Names of a class of objects, of the whole server or of one domain. Raises `MmsError`."""
@@ -164,7 +176,7 @@ class Mms:
         more = True
         while more:
             ask = pdu.get_name_list_request(class_, domain, out[-1] if out else None)
-            page, more = pdu.get_name_list_response(await self.request(ask))
+            page, more = await self.request(ask, pdu.get_name_list_response)
             out += page
             more = more and bool(page)
         return out
@@ -205,3 +217,7 @@ class Mms:
         if self._associated is not None and not self._associated.done():
             self._associated.set_exception(LinkError(self.name, reason))
         self.on_lost(reason)
+
+
+def _who(content: bytes) -> tuple[str, ...]:
+    return tuple(part.value.decode("ascii", "replace") for part in ber.iter_tlvs(content) if part.tag in (0x80, 0x81, 0x82))
