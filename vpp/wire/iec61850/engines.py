@@ -32,6 +32,7 @@ class Reports(ReportEngine):
         self._where: dict[int, list[tuple[ObjectName, int]]] = {}
         self._untold: deque[tuple[ReportControl, dict[int, ReasonCode], dict[int, IECData | int]]] = deque()
         self._pumping = False
+        self._live: list[ReportControl] = []  # who wants changes: enabled, or with a buffer that was once
         super().__init__(server)
         for data_set, members in self.model.data_sets.items():
             for index, member in enumerate(members):
@@ -68,8 +69,9 @@ class Reports(ReportEngine):
                 told.setdefault(data_set, {}).setdefault(index, set()).update(leaf.triggers)
         if not told:
             return
-        for block in self.controls.values():
-            if not block.enabled and not (block.buffered and block.ever_enabled):
+        for block in list(self._live):
+            if not block.enabled and not block.buffered:
+                self._live.remove(block)
                 continue
             domain, _, item = getattr(block.attr("DatSet"), "value", "").partition("/")
             wanted, reasons = block.trg_ops(), {}
@@ -82,6 +84,11 @@ class Reports(ReportEngine):
                     reasons[index] = reason
             if reasons:
                 self._tell(block, reasons)
+
+    def _enabled(self, rcb: ReportControl) -> None:
+        if rcb not in self._live:
+            self._live.append(rcb)
+        super()._enabled(rcb)
 
     def _tell(self, block: ReportControl, reasons: dict[int, ReasonCode]) -> None:
         """Make an entry of what the members are now, as soon as the loop has time; one block after the other."""

@@ -62,6 +62,7 @@ class Iec61850Served:
         self.mms = MmsServer(self.model)
         self._addresses = addresses(table)
         self._nodes: dict[int, tuple[Node, Node | None, Node | None, Node | None]] = {}  # value, momentary, quality, time
+        self._rows: dict[int, int] = {}  # value -> row that shows it
         self._orders: dict[str, int] = {}  # LD/LN$CO$DO -> row
         self._settings: dict[int, int] = {}  # leaf -> row that writes it
         for row, place in enumerate(self._addresses):
@@ -146,6 +147,7 @@ class Iec61850Served:
         stamp = above.child("t") if above is not None else None
         if "r" in point.access:
             self._nodes[row] = value, momentary, quality, stamp
+            self._rows[id(value)] = row
         if "w" in point.access:
             self._settings[id(value)] = row
 
@@ -193,9 +195,7 @@ class Iec61850Served:
         data = data_of(node.mms_type, raw + 1.0 if double else raw)
         changed = _assign(node, data) + _assign(self.model.node(place.beside(fc, "q")), TO_DATA[q.GOOD])
         changed += _assign(self.model.node(place.beside(fc, "t")), time_to(self.clock()))
-        for row, nodes in self._nodes.items():
-            if nodes[0] is node:
-                self._reported.pop(row, None)
+        self._reported.pop(self._rows.get(id(node), -1), None)
         self._report(changed)
 
     def _set(self, client: ServerConnection, name: ObjectName, value: IECData) -> int | bool | None:
