@@ -44,9 +44,10 @@ class Wire:
         name: in `vpp.testing.wires.SIZES`.
         points: of a PV: power, what it holds, its lease, setpoint and switch; the first is measured power, the last but one
             the setpoint.
-        many: the i-th of ten thousand measured points.
+        many: the i-th of very many measured points.
+        count: how many those are.
         served, link: its ends.
-        fewer: a server of a table that gives only part of it and says that this was all; None: each point is answered by itself.
+        fewer: a server of a table that gives only part of it and says that this was all.
         worker: its native stack runs in a process of its own.
         checked: its messages carry check sums.
     """
@@ -56,9 +57,10 @@ class Wire:
     many: Callable[[int], Point]
     served: Callable[..., Served]
     link: Callable[..., Link]
-    fewer: Callable[[PointTable, int], Served] | None = None
+    fewer: Callable[[PointTable, int], Served]
     worker: bool = False
     checked: bool = False
+    count: int = 10_000
 
     @property
     def table(self) -> PointTable:

@@ -1,6 +1,9 @@
-"""The protocols as `tests.wire.stage` wants them; one more is one more entry."""
+"""The protocols as `tests.wire.faults` wants them; one more is one more entry."""
 
 from __future__ import annotations
+
+from open61850.mms import pdu
+from open61850.server import protocol
 
 from tests.wire.stage import GIVEN, TOLD, Wire
 from vpp.wire.clock import wall_ns
@@ -8,6 +11,7 @@ from vpp.wire.dnp3.client import Dnp3Link
 from vpp.wire.dnp3.server import Dnp3Served
 from vpp.wire.iec104.client import Iec104Link
 from vpp.wire.iec104.server import Iec104Served
+from vpp.wire.iec61850.address import parse
 from vpp.wire.iec61850.client import Iec61850Link
 from vpp.wire.iec61850.server import Iec61850Served
 from vpp.wire.link import Link, Served
@@ -57,6 +61,29 @@ def iec61850_served(table: PointTable, port: int, tls=None) -> Iec61850Served:
 
 def iec61850_link(table: PointTable, address: tuple[str, int], tls=None) -> Link:
     return Iec61850Link(table, address, clock=wall_ns, tls=tls)
+
+
+def iec61850_fewer(table: PointTable, port: int) -> Served:
+    """A Read is answered with the first points alone, as if nothing more had been asked for."""
+    made = iec61850_served(table, port)
+    known = {f"{parse(point).item.rpartition('$mag')[0]}" for point in table.points[: PART // 10]}
+
+    class Short(list):
+        def append(self, connection):
+            service = connection._service
+
+            def answer(request):
+                if request.service != pdu.SERVICE_READ:
+                    return service(request)
+                names, _ = protocol.read_request(request.content)
+                told = [made.model.read(name) for name in names if "$MX$" not in name.item or name.item in known]
+                return protocol.confirmed_response(request.invoke_id, request.service, protocol.read_response(told))
+
+            connection._service = answer
+            super().append(connection)
+
+    made.connections = Short()
+    return made
 
 
 def analogue(resource: str, signal: str, address: str, scale: float = 1e-6, **more) -> Point:
@@ -114,15 +141,17 @@ WIRES = (
     Wire(
         "iec61850",
         (
-            Point("pv", "p_mw", "DER1/MMXU1.TotW.mag.f[MX]"),
-            Point("pv", "q_mvar", "DER1/MMXU1.TotVAr.mag.f[MX]"),
-            Point("pv", "p_limit_mw", "DER1/DWMX1.WLimSpt.mxVal.f[MX]", sheet="applied"),
-            Point("pv", "p_limit_lease_s", "DER1/DWMX1.RvrtTms.setVal[SP]", wire="int32", scale=1e-3, **TOLD),
-            Point("pv", "p_limit_mw", "DER1/DWMX1.WLimSpt.Oper.ctlVal.f[CO]", **GIVEN),
-            Point("pv", "p_limit_on", "DER1/DWMX1.Mod.Oper.ctlVal[CO]", wire="int8", scale=-0.25, offset=1.25, **TOLD),
+            Point("pv", "p_mw", "D/MMXU1.TotW.mag.f[MX]"),
+            Point("pv", "q_mvar", "D/MMXU1.TotVAr.mag.f[MX]"),
+            Point("pv", "p_limit_mw", "D/DWMX1.WLimSpt.mxVal.f[MX]", sheet="applied"),
+            Point("pv", "p_limit_lease_s", "D/DWMX1.RvrtTms.setVal[SP]", wire="int32", **TOLD),
+            Point("pv", "p_limit_mw", "D/DWMX1.WLimSpt.Oper.ctlVal.f[CO]", **GIVEN),
+            Point("pv", "p_limit_on", "D/DWMX1.Mod.Oper.ctlVal[CO]", wire="int8", scale=-0.25, offset=1.25, **TOLD),
         ),
-        lambda i: Point(f"m{i}", "p_mw", f"DER1/MMXU{1 + i}.TotW.mag.f[MX]"),
+        lambda i: Point(f"m{i}", "p_mw", f"D/GGIO1.AnIn{1 + i}.mag.f[MX]"),
         iec61850_served,
         iec61850_link,
+        iec61850_fewer,
+        count=1_000,
     ),
 )

@@ -2,8 +2,9 @@
 
 import datetime as dt
 
+import numpy as np
 import pytest
-from open61850.data import BitStringData, FloatData, TimestampData
+from open61850.data import BitStringData, FloatData, TimestampData, decode_data_at, encode_data
 
 from tests.wire.iec61850.bench import DER
 from vpp.kernel import quality as q
@@ -11,7 +12,7 @@ from vpp.kernel.errors import PointError
 from vpp.testing.link_bench import SOURCE_NS
 from vpp.wire.clock import wall_ns
 from vpp.wire.iec61850.address import check_addresses, parse
-from vpp.wire.iec61850.quality import ADD_CAUSES, CAUSES, FROM_BITS, TO_BITS, TO_DATA, quality_of, time_of, time_to
+from vpp.wire.iec61850.quality import ADD_CAUSES, CAUSES, FROM_BITS, TO_BITS, TO_DATA, carried, quality_of, time_of, time_to
 from vpp.wire.iec61850.scl import Options, generate
 from vpp.wire.iec61850.server import Iec61850Served
 from vpp.wire.iec61850.values import raw_of
@@ -81,9 +82,15 @@ def test_qualities_survive():
         same = q.SUBSTITUTED | q.BLOCKED | q.OVERFLOW | q.STALE
         assert back & same == quality & same | (q.STALE if quality & q.COMM_LOST else 0)
         assert quality_of(TO_DATA[quality]) == back
-    assert FROM_BITS[1 << 1] == q.INVALID  # a test value is not for operation, 7-3, 6.2.6
+    assert FROM_BITS[1 << 1] == q.INVALID  # a test value is not for operation, 7-3, 6.2
     assert FROM_BITS[0b11 << 11 | 1 << 5] == q.QUESTIONABLE | q.STALE
     assert quality_of(BitStringData(b"\x00", 0)) == q.INVALID
+
+
+def test_what_arrives_of_a_quality():
+    table = PointTable((Point("a", "p_mw", "D/MMXU1.TotW.mag.f[MX]"), Point("a", "p_mw", "D/DWMX1.W.setMag.f[SP]", "setpoints")))
+    told = np.array([q.OVERFLOW, q.OVERFLOW], np.uint8)
+    assert carried(table, table.all, told).tolist() == [q.QUESTIONABLE | q.OVERFLOW, q.GOOD]
 
 
 def test_times_survive():
@@ -93,11 +100,12 @@ def test_times_survive():
     assert time_of(TimestampData(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 0x40)) == 0  # its clock failed
 
 
-def test_a_float_is_the_float32_that_was_sent():
-    """The library decodes the shortest decimal, 0.1; what was sent is the float32 beside it."""
+@pytest.mark.parametrize("value", [0.1, -0.0, 3.4028234663852886e38, -3.4028234663852886e38, 1e-45, 1e39, np.inf])
+def test_a_float_is_the_float32_that_was_sent(value):
+    """The library would decode the shortest decimal, 0.1 for what is not, and fail at the largest numbers."""
     table = PointTable((Point("a", "p_mw", "DER1/MMXU1.TotW.mag.f[MX]"),))
-    sent = float(table.encode(table.all, [0.1])[0][0])
-    assert raw_of(FloatData(0.1)) == sent != 0.1
+    sent = float(table.encode(table.all, np.array([value]))[0][0])
+    assert raw_of(decode_data_at(encode_data(FloatData(sent)))[0]) == sent == float(np.float32(sent))
 
 
 def test_every_cause_has_a_status():

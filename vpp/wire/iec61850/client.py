@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 import numpy as np
 from open61850.mms.errors import DataAccessError, MmsError
@@ -30,7 +30,6 @@ from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
 
 KINDS: Final = {"buffered": ("BR", "RP"), "unbuffered": ("RP", "BR"), "none": ()}
-T = TypeVar("T")
 
 
 class Iec61850Link:
@@ -51,7 +50,7 @@ class Iec61850Link:
             reports: which report control blocks are wanted: "buffered", "unbuffered" or "none". Where there are none of this kind
                 the other is taken, and what no free block reports is read every period.
             integrity_s: time between the whole reports that the server is asked for; 0: none.
-            answer_s: how long a reading may take.
+            answer_s: how long one answer may take.
         """
         self.name, self.table, self.address, self.clock = name, table, address, clock
         self.integrity_s, self.answer_s = integrity_s, answer_s
@@ -87,7 +86,7 @@ class Iec61850Link:
         self._end("connecting anew")
         self._one_at_a_time = asyncio.Lock()
         self._board.enter(LinkState.CONNECTING)
-        mms = self._mms = Mms(self.name, self._hear, self._lost)
+        mms = self._mms = Mms(self.name, self._hear, self._lost, self.answer_s)
         try:
             async with asyncio.timeout(timeout_s):
                 await mms.open(self.address, self._tls)
@@ -102,7 +101,8 @@ class Iec61850Link:
         if mms.ended:
             self._end("the server hung up")
             raise LinkError(self.name, "the server hung up")
-        unknown = [p.id for row, p in enumerate(self.table.points) if row not in self._layout.places | self._layout.controls]
+        known = {*self._layout.places, *self._layout.controls}
+        unknown = [p.id for row, p in enumerate(self.table.points) if row not in known]
         if unknown:
             self.log.tell("not on the server", f"{len(unknown)} points, first {unknown[0]}")
         self._commands = Commands(mms, self.name.encode("ascii", "replace"))
@@ -117,21 +117,28 @@ class Iec61850Link:
         await asyncio.sleep(0)
 
     async def read(self, points: IntArray | None = None) -> Batch:
-        """Read points, value, quality and time of each at once; what the server does not give is invalid."""
+        """Read value, quality and time of each point at once; what is refused is invalid, what is left out comm-lost too."""
         points = self.table.readable if points is None else np.asarray(points, np.int64)
         mms = self._must_be_up()
         rows = [row for row in dict.fromkeys(points.tolist()) if row in self._layout.places]
         places = self._layout.places
         names = list(dict.fromkeys(places[row].name for row in rows))
-        answers = dict(zip(names, await self._in_time(mms.read(names))))
+        answers = dict(zip(names, await mms.read(names)))
         unknown = set(points.tolist()) - set(rows)
         samples: list[Sample] = [(row, DataAccessError(NON_EXISTENT), None, None) for row in unknown]
-        for row in rows:
+        silent = {row for row in rows if answers[places[row].name] is None}
+        for row in set(rows) - silent:
             place, whole = places[row], answers[places[row].name]
             value: Told = whole if isinstance(whole, DataAccessError) else part_of(whole, place.paths[0])
             samples.append((row, value, part_of(whole, place.paths[1]), part_of(whole, place.paths[2])))
         self._put(samples)
-        return self._picture.batch(points)
+        batch = self._picture.batch(points)
+        if silent:
+            missing = np.isin(points, list(silent))
+            batch.value[missing], batch.quality[missing] = np.nan, q.INVALID | q.COMM_LOST
+            batch.time_ns[missing], batch.received_ns[missing] = 0, self.clock()
+            self.log.tell("incomplete", f"{len(silent)} of {len(rows)} points did not come")
+        return batch
 
     async def subscribe(self, points: IntArray | None = None, period_s: float = 1.0) -> AsyncIterator[Batch]:
         """Follow reports after a whole reading, and read every period what no block reports."""
@@ -141,13 +148,13 @@ class Iec61850Link:
             subscriptions = self._subscriptions
             assert subscriptions is not None
             async with self._one_at_a_time:
-                await self._in_time(subscriptions.cover(set(points.tolist())))
+                await subscriptions.cover(set(points.tolist()))
             self.resumed += subscriptions.resumed
             subscriptions.resumed = 0
             yield await self.read(points)
             feed.take()
             polled = np.array(sorted(set(points.tolist()) - subscriptions.covered), np.int64)
-            poll = asyncio.create_task(self._poll(polled, period_s))
+            poll = asyncio.gather(self._poll(polled, period_s), self._watch_integrity(subscriptions))
             try:
                 while True:
                     rows = await feed.wait()
@@ -236,9 +243,19 @@ class Iec61850Link:
                 self._end(error.reason)
                 return
 
-    def _read_again(self, rows: set[int]) -> None:
+    async def _watch_integrity(self, subscriptions: Subscriptions) -> None:
+        """Read the rows of a block whose whole reports stay out: it was disabled, or its server sleeps."""
+        while self.integrity_s > 0.0:
+            before = {block.name: block.wholes for block in subscriptions.blocks}
+            await asyncio.sleep(2.5 * self.integrity_s)
+            for block in subscriptions.blocks:
+                if before.get(block.name) == block.wholes:
+                    self.log.tell("integrity", f"{block.name}: no whole report in {2.5 * self.integrity_s:g} s")
+                    self._read_again(block.rows)
+
+    def _read_again(self, rows: Iterable[int]) -> None:
         """Read rows whose report was lost."""
-        self._lost_rows |= rows
+        self._lost_rows.update(rows)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_lost())
 
@@ -279,13 +296,6 @@ class Iec61850Link:
             self._commands.hear(report)
         elif self._subscriptions is not None:
             self._subscriptions.hear(report)
-
-    async def _in_time(self, work: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self.answer_s):
-                return await work
-        except TimeoutError:
-            raise LinkError(self.name, "no answer in time") from None
 
     def _lost(self, reason: str) -> None:
         """The association ended by itself."""

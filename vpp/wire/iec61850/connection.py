@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from open61850.mms.pdu import unwrap
+from open61850 import ber
+from open61850.mms.pdu import TAG_CONFIRMED_RESPONSE, unwrap
 from open61850.server import protocol
 from open61850.server.server import MmsServer, ServerConnection
 
@@ -15,6 +16,7 @@ from vpp.wire.iec61850.iso import Iso
 from vpp.wire.iec61850.mms import MALFORMED
 
 ASSOCIATE_S: Final = 10.0  # who has not associated by then is cut off
+RESOURCE, OTHER = 3, 0  # error class and code, ISO 9506-2
 WAITING: Final = 16  # requests of one client that may wait before it is no longer read from
 
 
@@ -66,6 +68,13 @@ class Connection(ServerConnection):
             asyncio.get_running_loop().call_soon(self._next)
         elif self.pipe.transport is not None and not self.pipe.ended:
             self.pipe.transport.resume_reading()
+
+    def send(self, mms_pdu: bytes) -> None:
+        """Send a PDU; an answer longer than was agreed on is an error instead (the library sends it all the same)."""
+        if len(mms_pdu) > self.pdu_size and mms_pdu[0] == TAG_CONFIRMED_RESPONSE:
+            invoke = next(ber.iter_tlvs(ber.decode_tlv(mms_pdu).value))
+            mms_pdu = protocol.confirmed_error(ber.decode_unsigned(invoke.value), RESOURCE, OTHER)
+        super().send(mms_pdu)
 
     def _associate(self, unit: bytes) -> None:
         request = protocol.decode_association_request(unit)

@@ -18,10 +18,10 @@ from open61850.server.model import default_value
 from vpp.wire.iec61850.layout import Control
 from vpp.wire.iec61850.mms import Mms
 from vpp.wire.iec61850.quality import ACCESS_BASE, ACCESS_ERRORS, ADD_CAUSES, NO_CAUSE, SELECT_FAILED, UNKNOWN, time_to
-from vpp.wire.iec61850.values import data_of
+from vpp.wire.iec61850.values import data_of, dig, raw_of
 from vpp.wire.link import Mode, Status
 
-STATUS_ONLY, DIRECT, SELECT, DIRECT_ENHANCED, SELECT_ENHANCED = range(5)  # control models, IEC 61850-7-2, 20.2.2
+STATUS_ONLY, DIRECT, SELECT, DIRECT_ENHANCED, SELECT_ENHANCED = range(5)  # control models, IEC 61850-7-2, 20
 REMOTE: Final = 3  # originator category: remote control
 LAST_ERROR: Final = ObjectName("LastApplError")
 CHECKS: Final = BitStringData(b"\xc0", 6)  # synchrocheck and interlocking, where the device has them
@@ -30,8 +30,17 @@ Fate = tuple[Status, int, str]
 
 @dataclass(slots=True)
 class Course:
-    """A command under way: what the device tells of it beside the answers to the writes."""
+    """A command under way: what the device tells of it beside the answers to the writes.
 
+    Attributes:
+        number: its ctlNum; what bears another belongs to an earlier command.
+        at: where in an Oper the ctlNum lies, -1: nowhere.
+        error: the last that the device told.
+        ended: the device terminated it.
+    """
+
+    number: int
+    at: int
     error: LastApplError | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,12 +63,16 @@ class Commands:
                 error = LastApplError.from_data(result)
         if error is not None:
             for name, course in self._courses.items():
-                if error.control_object == str(name) or error.control_object.startswith(f"{name}$"):
+                mine = error.control_object == str(name) or error.control_object.startswith(f"{name}$")
+                if mine and error.ctl_num == course.number:
                     course.error = error
-        for name in report.variables:
-            course_ = self._courses.get(ObjectName(name.item.rpartition("$")[0], name.domain))
-            if course_ is not None and name.item.endswith("$Oper"):
-                course_.ended.set()
+        for name, result in zip(report.variables, report.results):
+            ended = self._courses.get(ObjectName(name.item.rpartition("$")[0], name.domain))
+            if ended is None or not name.item.endswith("$Oper"):
+                continue
+            number = None if isinstance(result, DataAccessError) else raw_of(dig(result, (ended.at,)))
+            if number in (None, ended.number):
+                ended.ended.set()
 
     async def operate(self, control: Control, path: Sequence[str], raw: float, mode: Mode, now_ns: int) -> Fate:
         """Give a command, selecting first where the object's model asks for it."""
@@ -73,7 +86,8 @@ class Commands:
         values = {name: self._value(kind, path, raw, number, now_ns) for name, kind in control.services.items()}
         if any(values.get(name) is None for name in ("Oper", "SBOw") if name in values):
             return Status.NOT_SUPPORTED, -1, "the object takes another kind of value"
-        course = self._courses[control.name] = Course()
+        names = [name for name, _ in control.services["Oper"].components]
+        course = self._courses[control.name] = Course(number, names.index("ctlNum") if "ctlNum" in names else -1)
         try:
             return await self._run(control, values, course)
         finally:
@@ -86,7 +100,7 @@ class Commands:
         refusal = await self._write(control, "Oper", values, course)
         if refusal is not None:
             if control.model in (SELECT, SELECT_ENHANCED):
-                await self._write(control, "Cancel", values, Course())
+                await self._write(control, "Cancel", values, Course(course.number, course.at))
             return refusal
         if control.model in (DIRECT_ENHANCED, SELECT_ENHANCED):
             await course.ended.wait()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from open61850.data import IECData
+from open61850.data import IECData, IntData
 from open61850.mms.pdu import ObjectName
 from open61850.mms.report import ReasonCode
 from open61850.server.control import Command, ControlEngine, ControlHandler
@@ -16,7 +16,7 @@ from open61850.server.model import Node
 from open61850.server.reporting import ReportControl, ReportEngine
 from open61850.server.server import MmsServer
 
-from vpp.wire.iec61850.quality import ACCESS_CODES, CAUSES, DENIED
+from vpp.wire.iec61850.quality import ACCESS_CODES, BLOCKED_BY_MODE, CAUSES, DENIED
 from vpp.wire.link import Answer, Status
 
 LONGEST_BACKLOG: Final = 256  # entries that may wait for the loop; who publishes more makes them itself
@@ -32,6 +32,7 @@ class Reports(ReportEngine):
         self._where: dict[int, list[tuple[ObjectName, int]]] = {}
         self._untold: deque[tuple[ReportControl, dict[int, ReasonCode], dict[int, IECData | int]]] = deque()
         self._pumping = False
+        self._live: list[ReportControl] = []  # who wants changes: enabled, or with a buffer that was once
         super().__init__(server)
         for data_set, members in self.model.data_sets.items():
             for index, member in enumerate(members):
@@ -47,6 +48,8 @@ class Reports(ReportEngine):
             handle.cancel()
         self._due.clear()
         self._untold.clear()
+        for block in self.controls.values():
+            block.set_attr("ResvTms", IntData(0))  # who starts again has reserved nothing
 
     def _run(self) -> None:
         """The library's thread has nothing to do: it ends at once."""
@@ -66,8 +69,9 @@ class Reports(ReportEngine):
                 told.setdefault(data_set, {}).setdefault(index, set()).update(leaf.triggers)
         if not told:
             return
-        for block in self.controls.values():
-            if not block.enabled and not (block.buffered and block.ever_enabled):
+        for block in list(self._live):
+            if not block.enabled and not block.buffered:
+                self._live.remove(block)
                 continue
             domain, _, item = getattr(block.attr("DatSet"), "value", "").partition("/")
             wanted, reasons = block.trg_ops(), {}
@@ -80,6 +84,11 @@ class Reports(ReportEngine):
                     reasons[index] = reason
             if reasons:
                 self._tell(block, reasons)
+
+    def _enabled(self, rcb: ReportControl) -> None:
+        if rcb not in self._live:
+            self._live.append(rcb)
+        super()._enabled(rcb)
 
     def _tell(self, block: ReportControl, reasons: dict[int, ReasonCode]) -> None:
         """Make an entry of what the members are now, as soon as the loop has time; one block after the other."""
@@ -126,6 +135,8 @@ class Controls(ControlEngine):
         return super()._on_write(connection, name, value)
 
     def _judge(self, command: Command) -> int | None:
+        if command.test:
+            return BLOCKED_BY_MODE  # the device is on: what only tries is not done (7-4, Mod)
         answer = self._decides(command, self._service == "SBOw")
         if answer is None:
             self._denial = ACCESS_CODES[Status.NOT_SUPPORTED]

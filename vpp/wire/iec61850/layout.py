@@ -100,7 +100,7 @@ async def discover(mms: Mms, addresses: Sequence[Address]) -> Layout:
     return layout
 
 
-def _control(address: Address, found: MmsType, model: AccessResult) -> Control | None:
+def _control(address: Address, found: MmsType, model: AccessResult | None) -> Control | None:
     number = None if isinstance(model, DataAccessError) else raw_of(model)
     if number is None or not isinstance(found, StructureType):
         return None
@@ -152,7 +152,7 @@ def _type_at(found: MmsType, path: Sequence[int]) -> MmsType:
     return found
 
 
-def part_of(data: AccessResult, path: tuple[int, ...] | None) -> IECData | None:
+def part_of(data: AccessResult | None, path: tuple[int, ...] | None) -> IECData | None:
     """A part of an answer; None where there is none."""
     if path is None or isinstance(data, DataAccessError):
         return None

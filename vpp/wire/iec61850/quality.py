@@ -9,10 +9,12 @@ import numpy as np
 from open61850.data import BitStringData, IECData, TimestampData
 
 from vpp.kernel import quality as q
-from vpp.kernel.signals import ByteArray
+from vpp.kernel.signals import ByteArray, IntArray
+from vpp.wire.iec61850.address import parse
 from vpp.wire.link import Status
+from vpp.wire.points import PointTable
 
-# Bits of the 13 of Quality, IEC 61850-7-3, table 2; the first on the wire is the highest here.
+# Bits of the 13 of Quality, IEC 61850-7-3, 6.2; the first on the wire is the highest here.
 VALIDITY_SHIFT: Final = 11
 OVERFLOW, OUT_OF_RANGE, BAD_REFERENCE, OSCILLATORY = 1 << 10, 1 << 9, 1 << 8, 1 << 7
 FAILURE, OLD_DATA, INCONSISTENT, INACCURATE = 1 << 6, 1 << 5, 1 << 4, 1 << 3
@@ -37,6 +39,7 @@ def _to(quality: int) -> int:
 
 FROM_BITS: Final[ByteArray] = np.array([_of(bits) for bits in range(1 << 13)], np.uint8)
 TO_BITS: Final = tuple(_to(quality) for quality in range(256))
+_TO_BITS: Final = np.array(TO_BITS, np.int64)
 TO_DATA: Final = tuple(BitStringData((bits << 3).to_bytes(2, "big"), 3) for bits in TO_BITS)
 
 
@@ -49,7 +52,13 @@ def quality_of(data: IECData | None) -> int:
     return int(FROM_BITS[int.from_bytes(data.value, "big") >> 3])
 
 
-# TimeQuality, IEC 61850-8-1, 8.1.3.7: clock failure, clock not synchronised, accuracy unspecified.
+def carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    """What a client makes of the ``q`` that a server sends for these qualities; a setting has none."""
+    told = np.array([parse(table.points[row]).fc in ("MX", "ST") for row in rows], np.bool_)
+    return np.where(told, FROM_BITS[_TO_BITS[quality]], q.GOOD).astype(np.uint8)
+
+
+# TimeQuality, IEC 61850-8-1: clock failure, clock not synchronised, accuracy unspecified.
 CLOCK_FAILURE, NOT_SYNCHRONISED, UNSPECIFIED = 0x40, 0x20, 0x1F
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NO_TIME: Final = TimestampData(EPOCH, CLOCK_FAILURE | NOT_SYNCHRONISED | UNSPECIFIED)
@@ -69,9 +78,8 @@ def time_of(data: IECData | None) -> int:
     return max(0, (data.value - EPOCH) // dt.timedelta(microseconds=1) * 1000)
 
 
-# AddCause, IEC 61850-7-2, table 62 (edition 2).
-UNKNOWN, SELECT_FAILED, IN_EXECUTION, NOT_SELECTED = 0, 3, 12, 18
-NO_CAUSE, INCONSISTENT_PARAMETERS = 25, 26
+# AddCause, IEC 61850-7-2, 20 (edition 2).
+UNKNOWN, SELECT_FAILED, BLOCKED_BY_MODE, NO_CAUSE = 0, 3, 8, 25
 ADD_CAUSES: Final = {
     0: Status.REJECTED,  # unknown
     1: Status.NOT_SUPPORTED,

@@ -14,7 +14,7 @@ from typing import Final
 from open61850.data import BitStringData, BoolData, IECData, IntData, OctetStringData, UIntData, VisibleStringData
 from open61850.mms.errors import DataAccessError, MmsError
 from open61850.mms.pdu import AccessResult, InformationReport, ObjectName
-from open61850.mms.report import OptFlds, Report, TrgOps, decode_report, is_report
+from open61850.mms.report import OptFlds, Report, ReportDecodeError, TrgOps, decode_report, is_report
 from open61850.mms.types import StructureType
 
 from vpp.wire.iec61850.layout import QUALITY, TIME, VALUE, Layout, Part, part_of
@@ -43,7 +43,9 @@ class Block:
         id: RptID.
         revision: ConfRev.
         sequence: number of the last report, -1: none came.
+        wholes: whole reports that came.
         enabled: what comes before that was kept by its buffer.
+        rows: whose value it tells.
     """
 
     name: ObjectName
@@ -52,17 +54,18 @@ class Block:
     id: str = ""
     revision: int = -1
     sequence: int = -1
+    wholes: int = 0
     enabled: bool = False
+    rows: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Note whose value is told."""
+        self.rows = frozenset(part.row for parts in self.members for part in parts if part.what == VALUE)
 
     @property
     def buffered(self) -> bool:
         """Whether it keeps its entries through a loss."""
         return self.name.item.split("$")[1] == "BR"
-
-    @property
-    def rows(self) -> set[int]:
-        """Rows whose value it tells."""
-        return {part.row for parts in self.members for part in parts if part.what == VALUE}
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Subscriptions:
     layout: Layout
     log: LinkLog
     put: Callable[[Iterable[Sample]], None]
-    again: Callable[[set[int]], None]
+    again: Callable[[Iterable[int]], None]
     kinds: tuple[str, ...]
     integrity_s: float
     entries: dict[ObjectName, bytes]
@@ -101,13 +104,14 @@ class Subscriptions:
         """Enable blocks until what can be reported of these rows is."""
         if self._offers is None:
             self._offers = await self._find()
+        left = rows - self.covered
         for data_set, instances, members in self._offers:
-            told = {part.row for parts in members for part in parts if part.what == VALUE}
-            if not told & (rows - self.covered):
-                continue
             for name in instances:
                 block = Block(name, str(data_set), members)
+                if block.rows.isdisjoint(left):
+                    break
                 if await self._enable(block):
+                    left -= block.rows
                     break
 
     async def _find(self) -> list[Offer]:
@@ -146,32 +150,35 @@ class Subscriptions:
 
     async def _enable(self, block: Block) -> bool:
         """Reserve a block, set it up and enable it; False where it is somebody else's, or will not report changes."""
-        last = self.entries.get(block.name)
         try:
             state = await self.mms.read([_of(block.name, what) for what in ("RptEna", "Resv")])
             if any(isinstance(one, BoolData) and one.value for one in state):
                 return False
-            for what, value, must in self._settings(block, last):
-                error = await self.mms.write(_of(block.name, what), value)
-                if what == "EntryID" and error is not None:
-                    await self.mms.write(_of(block.name, "PurgeBuf"), BoolData(True))  # the buffer begins anew: a reboot
-                elif error is not None and must:
-                    return False
-            wanted = ("RptID", "ConfRev", "TrgOps")
-            id_, revision, triggers = await self.mms.read([_of(block.name, what) for what in wanted])
-            if not isinstance(triggers, BitStringData) or not TrgOps.from_bitstring(triggers).data_change:
-                return False
-            block.id = id_.value if isinstance(id_, VisibleStringData) and id_.value else str(block.name)
-            block.revision = revision.value if isinstance(revision, UIntData | IntData) else -1
-            self.blocks.append(block)
-            error = await self.mms.write(_of(block.name, "RptEna"), BoolData(True))
+            if await self._set_up(block):
+                self.blocks.append(block)
+                block.enabled = await self.mms.write(_of(block.name, "RptEna"), BoolData(True)) is None
+            if not block.enabled:
+                free: tuple[str, IECData] = ("ResvTms", IntData(0)) if block.buffered else ("Resv", BoolData(False))
+                await self.mms.write(_of(block.name, free[0]), free[1])
         except MmsError as refused:
             self.log.tell("report block", f"{block.name}: {refused}")
-            error = DataAccessError(0)
-        if error is not None and block in self.blocks:
+        if not block.enabled and block in self.blocks:
             self.blocks.remove(block)
-        block.enabled = error is None
         return block.enabled
+
+    async def _set_up(self, block: Block) -> bool:
+        """Everything before the enabling; whether the block will report changes."""
+        for what, value, must in self._settings(block, self.entries.get(block.name)):
+            error = await self.mms.write(_of(block.name, what), value)
+            if what == "EntryID" and error is not None:
+                await self.mms.write(_of(block.name, "PurgeBuf"), BoolData(True))  # the buffer begins anew: a reboot
+            elif error is not None and must:
+                return False
+        wanted = ("RptID", "ConfRev", "TrgOps")
+        id_, revision, triggers = await self.mms.read([_of(block.name, what) for what in wanted])
+        block.id = id_.value if isinstance(id_, VisibleStringData) and id_.value else str(block.name)
+        block.revision = revision.value if isinstance(revision, UIntData | IntData) else -1
+        return isinstance(triggers, BitStringData) and TrgOps.from_bitstring(triggers).data_change
 
     def _settings(self, block: Block, last: bytes | None) -> list[tuple[str, IECData, bool]]:
         """What is written before a block is enabled, and whether that must succeed."""
@@ -188,7 +195,12 @@ class Subscriptions:
         """Take a report."""
         if not is_report(message):
             return
-        report = decode_report(message)
+        try:
+            report = decode_report(message)
+        except ReportDecodeError as error:
+            self.log.tell("report", f"cannot be read: {error}")
+            self.again(self.covered)
+            return
         data_set = report.data_set
         block = next((b for b in self.blocks if b.id == report.rpt_id and data_set in (None, b.data_set)), None)
         if block is None:
@@ -225,6 +237,7 @@ class Subscriptions:
             wrong = "its buffer overflowed"
         whole = [entry.reason for entry in report.entries if entry.reason is not None]
         if whole and all(reason.integrity or reason.general_interrogation for reason in whole) and report.sub_seq_num is None:
+            block.wholes += 1
             missing = block.rows - {part.row for entry in report.entries for part in block.members[entry.index]}
             wrong = f"a whole report without {len(missing)} of {len(block.rows)} points" if missing else wrong
         if report.conf_rev is not None and block.revision not in (-1, report.conf_rev):

@@ -41,7 +41,7 @@ class Options:
     """What the table does not say.
 
     Attributes:
-        control_model: of every control (7-2, 20.2.2): 1 direct, 2 select, 3 and 4 the same with enhanced security.
+        control_model: of every control (7-2, 20): 1 direct, 2 select, 3 and 4 the same with enhanced security.
         select_s: how long a select holds.
         clients: how many may have reports of their own.
     """
@@ -87,7 +87,7 @@ class Types:
 
 
 def deadbanded(point: Point) -> bool:
-    """Whether a point's magnitude keeps still within a deadband, with the momentary one beside it (7-3, 6.5)."""
+    """Whether a point's magnitude keeps still within a deadband, with the momentary one beside it (7-3, db)."""
     return point.deadband > 0.0 and ".mag." in point.address
 
 

@@ -62,6 +62,7 @@ class Iec61850Served:
         self.mms = MmsServer(self.model)
         self._addresses = addresses(table)
         self._nodes: dict[int, tuple[Node, Node | None, Node | None, Node | None]] = {}  # value, momentary, quality, time
+        self._rows: dict[int, int] = {}  # value -> row that shows it
         self._orders: dict[str, int] = {}  # LD/LN$CO$DO -> row
         self._settings: dict[int, int] = {}  # leaf -> row that writes it
         for row, place in enumerate(self._addresses):
@@ -108,6 +109,7 @@ class Iec61850Served:
             connection.pipe.end("the server stops")
         if self.mms.reports is not None:
             self.mms.reports.stop()
+            self.mms.reports = None
         await asyncio.sleep(0)
 
     def publish(self, batch: Batch) -> None:
@@ -145,11 +147,12 @@ class Iec61850Served:
         stamp = above.child("t") if above is not None else None
         if "r" in point.access:
             self._nodes[row] = value, momentary, quality, stamp
+            self._rows[id(value)] = row
         if "w" in point.access:
             self._settings[id(value)] = row
 
     def _put(self, row: int, raw: float, octet: int, time_ns: int) -> list[Node]:
-        """Change a row's nodes: which leaves changed. Within its deadband a magnitude keeps still (IEC 61850-7-3, 6.5)."""
+        """Change a row's nodes: which leaves changed. Within its deadband a magnitude keeps still (IEC 61850-7-3, db)."""
         value, momentary, quality, stamp = self._nodes[row]
         data = data_of(value.mms_type, raw)
         assert data is not None
@@ -192,9 +195,7 @@ class Iec61850Served:
         data = data_of(node.mms_type, raw + 1.0 if double else raw)
         changed = _assign(node, data) + _assign(self.model.node(place.beside(fc, "q")), TO_DATA[q.GOOD])
         changed += _assign(self.model.node(place.beside(fc, "t")), time_to(self.clock()))
-        for row, nodes in self._nodes.items():
-            if nodes[0] is node:
-                self._reported.pop(row, None)
+        self._reported.pop(self._rows.get(id(node), -1), None)
         self._report(changed)
 
     def _set(self, client: ServerConnection, name: ObjectName, value: IECData) -> int | bool | None:

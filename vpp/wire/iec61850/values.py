@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from typing import Final
 
-import numpy as np
+import open61850.data
 from open61850.data import ArrayData, BitStringData, BoolData, FloatData, IECData, IntData, StructureData, UIntData
 from open61850.mms.types import MmsType, PrimitiveType
+
+_SINGLE: Final = struct.Struct("!f")
+
+
+def _single(raw: bytes) -> float:
+    """The number that a float32 is."""
+    return float(_SINGLE.unpack(raw)[0])
+
+
+# open61850 0.9.12 looks for the shortest decimal of every float32, and raises OverflowError where that is beyond the largest.
+open61850.data._shortest_float32 = _single
 
 
 def raw_of(data: IECData | None) -> float | None:
     """The number that data stands for; None where it stands for none."""
-    if isinstance(data, FloatData):
-        # The library gives the shortest decimal of a float32: the number itself is the float32 next to it.
-        return data.value if data.double else float(np.float32(data.value))
-    if isinstance(data, BoolData | IntData | UIntData):
+    if isinstance(data, FloatData | BoolData | IntData | UIntData):
         return float(data.value)
     if isinstance(data, BitStringData) and len(data.value) == 1 and data.unused_bits == 6:
         return float(data.value[0] >> 6)  # a double point
