@@ -23,8 +23,9 @@ METERS = ("vm bus 3", "vm bus 5", "p line 4 from")
 YES_NO = ("no", "yes")
 ESTIMATE = (
     ("buses", "est_vm_pu", ()), ("buses", "est_sigma_pu", ()), ("branches", "est_loading", ()),
-    ("branches", "est_loading_sigma", ()), ("meters", "est_value", ()), ("meters", "est_sigma", ()), ("branches", "est_doubted", YES_NO), ("meters", "suspect", YES_NO),
-    ("estimate", "age_s", ()), ("meters", "value", ()), ("meters", "age_s", ()), ("meters", "true_value", ()),
+    ("branches", "est_loading_sigma", ()), ("meters", "est_value", ()), ("meters", "est_sigma", ()),
+    ("branches", "est_doubted", YES_NO), ("meters", "suspect", YES_NO), ("estimate", "age_s", ()), ("meters", "value", ()),
+    ("meters", "age_s", ()), ("meters", "true_value", ()),
 )  # fmt: skip
 KINDS = ("load", "pv", "battery")
 
