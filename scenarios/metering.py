@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -150,7 +150,9 @@ def judge_of(system: System) -> EstimateJudge | None:
     titles = tuple(branch_title(net, b) for b in range(net.n_branch))
     buses = tuple(bus_title(net, b) for b in range(net.n_bus))
     dt_ns = system.scenario.time.step_ns
-    return EstimateJudge(grid.points, buses, titles, names, grid.meters.errors, -(-max(e.budget_ns, dt_ns) // dt_ns))
+    estimation = system.scenario.estimation
+    stale = tuple(part.branch for part in estimation.stale) if estimation is not None else ()
+    return EstimateJudge(grid.points, buses, titles, names, grid.meters.errors, -(-max(e.budget_ns, dt_ns) // dt_ns), stale)
 
 
 def meter_axis(layout: PointLayout, network: Network) -> Axis:
@@ -171,6 +173,41 @@ def meter_axis(layout: PointLayout, network: Network) -> Axis:
     )  # fmt: skip
 
 
+def believed(scenario: Scenario, network: Network) -> Network:
+    """The network as the estimator takes it to be switched; ScenarioError for a branch that there is not, or that is so."""
+    stale = scenario.estimation.stale if scenario.estimation is not None else ()
+    if not stale:
+        return network
+    from vpp.grid.compile import compile_network
+    from vpp.grid.source import load_source
+
+    net, notes = load_source(network.source)
+    kinds = [BRANCH_KINDS[kind] for kind in network.branch_kind.tolist()]
+    place = {f"{kind} {number}": k for k, (kind, number) in enumerate(zip(kinds, network.branch_id.tolist(), strict=True))}
+    findings = []
+    for i, part in enumerate(stale):
+        k = place.get(part.branch, -1)
+        if k < 0:
+            text = f"no branch {part.branch!r}{did_you_mean(part.branch, place)}"
+        elif bool(network.branch_closed[k]) == part.closed:
+            text = f"{part.branch} is {'closed' if part.closed else 'open'} indeed: nothing is stale"
+        else:
+            _switch(net, part.branch, closed=part.closed)
+            continue
+        findings.append(scenario.finding(text, "estimation", "stale", i, "branch"))
+    if findings:
+        raise ScenarioError(findings)
+    return compile_network(net, network.source, "", notes)
+
+
+def _switch(net: Any, branch: str, *, closed: bool) -> None:
+    """Open a branch, or close it at both ends."""
+    kind, _, number = branch.partition(" ")
+    net[kind].loc[int(number), "in_service"] = closed
+    if closed:
+        net.switch.loc[(net.switch.et == kind[0]) & (net.switch.element == int(number)), "closed"] = True
+
+
 def estimating(
     scenario: Scenario, network: Network, fleet: Fleet, points: PointLayout, profiles: Profiles | None
 ) -> Estimating | None:
@@ -178,7 +215,9 @@ def estimating(
     e = scenario.estimation
     if e is None:
         return None
-    node = fleet.terminal.node
-    estimator = GridEstimator(network, points, np.unique(node[node >= 0]).astype(np.int64), profiles if e.pseudo else None)
+    belief = believed(scenario, network)
+    bus = network.node_bus[fleet.terminal.node[fleet.terminal.node >= 0]]
+    node = np.unique(belief.node_of_bus[bus[bus >= 0]])
+    estimator = GridEstimator(belief, points, node[node >= 0].astype(np.int64), profiles if e.pseudo else None)
     every = max(1, round(e.every_s / scenario.time.step_s))
     return Estimating(estimator, every * scenario.time.step_ns, round(e.budget_s * 1e9))

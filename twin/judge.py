@@ -94,6 +94,7 @@ class EstimateJudge:
         branch_id: names of the branches in `GridState.doubted`.
         errors: gross errors of meters, by number among the layout's last points.
         remembered: steps that the frame of an estimate may lie back when it comes into force.
+        stale: branches whose state is believed wrongly, by their id.
         row: values of ``ROW`` for the estimate in force.
     """
 
@@ -103,6 +104,7 @@ class EstimateJudge:
     branch_id: tuple[str, ...]
     errors: MeterErrors
     remembered: int
+    stale: tuple[str, ...] = ()
     row: FloatArray = field(init=False)
     _moments: deque[Moment] = field(init=False)
     _state: GridState | None = field(init=False, default=None)
@@ -185,7 +187,7 @@ class EstimateJudge:
                 for i in np.flatnonzero(errors & (self._points == at)).tolist():
                     self._found_ns.setdefault(i, now_ns)
         for name in state.doubted:
-            self._doubted.setdefault(name, Named(state.time_ns)).again(state.time_ns, False)
+            self._doubted.setdefault(name, Named(state.time_ns)).again(state.time_ns, name in self.stale)
 
     def _wrong(self, source_ns: IntArray) -> tuple[BoolArray, BoolArray]:
         """Points (m,) whose values of these moments have a gross error, and the errors that do it."""
@@ -205,13 +207,23 @@ class EstimateJudge:
             **{name: sums.told() for name, sums in self._sums.items()},
             "worst": worst,
             "suspects": [{"point": name, **_told(n), "right": n.right} for name, n in self._suspects.items()],
-            "doubted": [{"branch": self.branch_name[self._branch[name]], **_told(n)} for name, n in self._doubted.items()],
+            "doubted": [
+                {"branch": self.branch_name[self._branch[name]], **_told(n), "right": n.right}
+                for name, n in self._doubted.items()
+            ],
             "gross_errors": [
                 {
                     "point": self.layout.id[int(self._points[i])], "value": float(e.value[i]), "from_ns": int(e.from_ns[i]),
                     "until_ns": int(e.until_ns[i]), "found_ns": self._found_ns.get(i),
                 }
                 for i in range(len(e.point))
+            ],
+            "stale": [
+                {
+                    "branch": self.branch_name[self._branch[name]],
+                    "found_ns": self._doubted[name].first_ns if name in self._doubted else None,
+                }
+                for name in self.stale
             ],
             "wanted": [{"text": text, "estimates": n} for text, n in sorted(self._wanted.items(), key=lambda x: -x[1])[:10]],
         }  # fmt: skip

@@ -4,9 +4,10 @@
 
 window.dash_clientside = window.dash_clientside || {};
 window.vppDiagram = (() => {
-  const self = { geometry: null, step: -1, wanted: -1, vm: null, loading: null, vmClass: null, loadingClass: null };
+  const self = { geometry: null, step: -1, wanted: -1, vm: null, loading: null, vmClass: null, loadingClass: null,
+    layer: "true", estimate: null };
   let canvas, pen, tip, box, area = { w: 0, h: 0 };
-  let view = { scale: 1, x: 0, y: 0 }, px = [], py = [], drag = null, selected = -1, hover = null, queued = false;
+  let view = { scale: 1, x: 0, y: 0 }, px = [], py = [], drag = null, selected = -1, chosen = -1, hover = null, queued = false;
   const UNKNOWN = 255, OPEN = -1, NEAR = 9, EDGE = 34;
 
   /* Into the page, again whenever the page has been left and entered. */
@@ -75,6 +76,7 @@ window.vppDiagram = (() => {
     pen.clearRect(0, 0, area.w, area.h);
     pen.lineCap = "round";
     const thin = g.buses.x.length > 3000 && view.scale < 3 ? 0.6 : 1;
+    if (chosen >= 0) stroke(chosen, "#2f3b45", 9);
     lines(OPEN, g.style.open, thin, [2, 5]);
     g.style.loading.forEach((color, c) => lines(c, color, g.style.width[c] * thin, []));
     lines(UNKNOWN, g.style.unknown, 1.4 * thin, [4, 4]);
@@ -83,7 +85,8 @@ window.vppDiagram = (() => {
     const order = g.style.voltage.map((_, c) => c).sort((a, b) => Math.abs(a - calm) - Math.abs(b - calm));
     for (const c of order) dots(c, g.style.voltage[c], c === 0 || c === g.style.voltage.length - 1 ? r * 1.35 : r);
     hollow(r);
-    if (selected >= 0) ring(selected, r + 5, "#2f3b45");
+    if (self.estimate) marks(r);
+    if (selected >= 0 && chosen < 0) ring(selected, r + 5, "#2f3b45");
     if (hover && hover.bus !== undefined) ring(hover.bus, r + 3, "#6d7a86");
   }
 
@@ -91,7 +94,7 @@ window.vppDiagram = (() => {
     const b = self.geometry.branches;
     pen.beginPath();
     for (let i = 0; i < b.from.length; i++) {
-      if ((b.closed[i] ? classOf(self.loadingClass, i, 0) : OPEN) !== cls || b.from[i] < 0 || b.to[i] < 0) continue;
+      if ((b.closed[i] ? classOf(shown().loading, i, 0) : OPEN) !== cls || b.from[i] < 0 || b.to[i] < 0) continue;
       pen.moveTo(px[b.from[i]], py[b.from[i]]);
       pen.lineTo(px[b.to[i]], py[b.to[i]]);
     }
@@ -106,7 +109,7 @@ window.vppDiagram = (() => {
     const vn = self.geometry.buses.vn_kv, top = self.geometry.top;
     pen.beginPath();
     for (let i = 0; i < px.length; i++) {
-      if (classOf(self.vmClass, i, UNKNOWN) === cls) shape(px[i], py[i], r, vn[i] === top);
+      if (classOf(shown().vm, i, UNKNOWN) === cls) shape(px[i], py[i], r, vn[i] === top);
     }
     pen.fillStyle = color;
     pen.fill();
@@ -127,7 +130,7 @@ window.vppDiagram = (() => {
     const d = r * 0.7;
     pen.beginPath();
     for (let i = 0; i < px.length; i++) {
-      if (classOf(self.vmClass, i, UNKNOWN) !== UNKNOWN) continue;
+      if (classOf(shown().vm, i, UNKNOWN) !== UNKNOWN) continue;
       shape(px[i], py[i], r, false);
       pen.moveTo(px[i] - d, py[i] - d); pen.lineTo(px[i] + d, py[i] + d);
       pen.moveTo(px[i] - d, py[i] + d); pen.lineTo(px[i] + d, py[i] - d);
@@ -137,6 +140,51 @@ window.vppDiagram = (() => {
     pen.strokeStyle = self.vmClass ? self.geometry.style.unknown : "#c6ccd1";
     pen.lineWidth = 1.3;
     pen.stroke();
+  }
+
+  /* The classes that are coloured: of what is true, estimated or measured (flows have no measured loading). */
+  function shown() {
+    const e = self.estimate;
+    if (!e || self.layer === "true") return { vm: self.vmClass, loading: self.loadingClass };
+    return { vm: self.layer === "measured" ? e.measuredClass : e.vmClass, loading: e.loadingClass };
+  }
+
+  function stroke(i, color, width) {
+    const b = self.geometry.branches;
+    pen.beginPath();
+    pen.moveTo(px[b.from[i]], py[b.from[i]]);
+    pen.lineTo(px[b.to[i]], py[b.to[i]]);
+    pen.strokeStyle = color;
+    pen.lineWidth = width;
+    pen.stroke();
+    pen.strokeStyle = "#ffffff";
+    pen.lineWidth = width - 4;
+    pen.stroke();
+  }
+
+  /* Suspicions: a triangle for a meter, a diamond for the state of a branch. */
+  function marks(r) {
+    const e = self.estimate, b = self.geometry.branches, s = Math.max(5, r);
+    pen.beginPath();
+    for (let i = 0; i < px.length; i++) if (e.busMark[i]) triangle(px[i], py[i] - r - s - 2, s);
+    for (let i = 0; i < b.from.length; i++) {
+      if (!e.branchMark[i] || b.from[i] < 0 || b.to[i] < 0) continue;
+      const x = (px[b.from[i]] + px[b.to[i]]) / 2, y = (py[b.from[i]] + py[b.to[i]]) / 2;
+      if (e.branchMark[i] & 2) diamond(x, y, s); else triangle(x, y, s);
+    }
+    pen.fillStyle = self.geometry.style.suspect;
+    pen.fill();
+    pen.strokeStyle = "#ffffff";
+    pen.lineWidth = 1.2;
+    pen.stroke();
+  }
+
+  function triangle(x, y, s) {
+    pen.moveTo(x, y - s); pen.lineTo(x + s, y + 0.8 * s); pen.lineTo(x - s, y + 0.8 * s); pen.closePath();
+  }
+
+  function diamond(x, y, s) {
+    pen.moveTo(x, y - s); pen.lineTo(x + s, y); pen.lineTo(x, y + s); pen.lineTo(x - s, y); pen.closePath();
   }
 
   function ring(i, r, color) {
@@ -174,7 +222,9 @@ window.vppDiagram = (() => {
     const click = drag && !drag.moved;
     drag = null;
     const at = click ? find(e.offsetX, e.offsetY) : null;
-    if (at && at.bus !== undefined) window.dash_clientside.set_props("bus", { data: at.bus });
+    if (!at) return;
+    if (at.bus !== undefined) window.dash_clientside.set_props("bus", { data: at.bus });
+    window.dash_clientside.set_props("branch", { data: at.branch === undefined ? -1 : at.branch });
   }
 
   /* The bus under the pointer, else the branch. */
@@ -211,7 +261,7 @@ window.vppDiagram = (() => {
       tip.style.left = Math.min(x, area.w - tip.offsetWidth - 4) + "px";
       tip.style.top = (y + tip.offsetHeight > area.h ? y - tip.offsetHeight - 24 : y) + "px";
     }
-    canvas.style.cursor = found && found.bus !== undefined ? "pointer" : "grab";
+    canvas.style.cursor = found ? "pointer" : "grab";
     if (changed) draw();
   }
 
@@ -219,17 +269,34 @@ window.vppDiagram = (() => {
     const g = self.geometry, known = (v, digits, unit) => (Number.isFinite(v) ? v.toFixed(digits) + " " + unit : "not known");
     if (branch !== undefined) {
       const loading = self.loading ? 100 * self.loading[branch] : NaN;
-      return `${g.branches.name[branch]}\n${g.branches.closed[branch] ? `loading ${known(loading, 1, "%")}` : "open"}`;
+      const told = g.branches.closed[branch] ? `loading ${known(loading, 1, "%")}` : "open";
+      return [g.branches.name[branch], told, ...guessed(self.estimate, branch, true, known)].join("\n");
     }
     const vm = self.vm ? self.vm[bus] : NaN, kv = g.buses.vn_kv[bus], count = g.buses.resources[bus];
     const volts = kv ? `${known(vm, 4, "pu")}${Number.isFinite(vm) ? ` · ${(vm * kv).toFixed(kv < 1 ? 4 : 2)} kV` : ""}` : known(vm, 4, "pu");
-    return `${g.buses.name[bus]}\nvoltage ${volts}\n${count} resource${count === 1 ? "" : "s"}`;
+    const told = [g.buses.name[bus], `voltage ${volts}`, ...guessed(self.estimate, bus, false, known)];
+    return [...told, `${count} resource${count === 1 ? "" : "s"}`].join("\n");
+  }
+
+  /* What was estimated and measured there, and what is suspected. */
+  function guessed(e, i, branch, known) {
+    if (!e) return [];
+    const pm = (v, s, digits, unit) => (Number.isFinite(v) ? `${v.toFixed(digits)} ± ${s.toFixed(digits)} ${unit}` : "not known");
+    const lines = branch
+      ? [`estimated ${pm(100 * e.loading[i], 100 * e.loadingSigma[i], 1, "%")}`]
+      : [`estimated ${pm(e.vm[i], e.sigma[i], 4, "pu")}`];
+    if (!branch && Number.isFinite(e.measured[i])) lines.push(`measured ${known(e.measured[i], 4, "pu")}`);
+    const mark = (branch ? e.branchMark : e.busMark)[i];
+    if (mark & 1) lines.push("a meter here is taken for wrong");
+    if (mark & 2) lines.push("its state is doubted");
+    return lines;
   }
 
   /* Show a step. While one is on its way, only the newest wish is kept. */
-  async function show(k, bus) {
+  async function show(k, bus, branch) {
     if (!(await attach())) return;
     selected = bus;
+    chosen = branch;
     draw();
     const idle = self.wanted < 0;
     self.wanted = k;
@@ -248,23 +315,37 @@ window.vppDiagram = (() => {
 
   function take(k, bytes) {
     const n = self.geometry.buses.x.length, m = self.geometry.branches.from.length;
-    self.vm = new Float32Array(bytes, 0, n);
-    self.loading = new Float32Array(bytes, 4 * n, m);
-    self.vmClass = new Uint8Array(bytes, 4 * (n + m), n);
-    self.loadingClass = new Uint8Array(bytes, 5 * n + 4 * m, m);
+    let at = 0;
+    const floats = (size) => { const part = new Float32Array(bytes, at, size); at += 4 * size; return part; };
+    const octets = (size) => { const part = new Uint8Array(bytes, at, size); at += size; return part; };
+    const guess = self.geometry.estimate;
+    self.vm = floats(n);
+    self.loading = floats(m);
+    const e = guess ? { vm: floats(n), sigma: floats(n), measured: floats(n), loading: floats(m), loadingSigma: floats(m) } : null;
+    self.vmClass = octets(n);
+    self.loadingClass = octets(m);
+    if (guess) {
+      Object.assign(e, { vmClass: octets(n), loadingClass: octets(m), measuredClass: octets(n), busMark: octets(n), branchMark: octets(m) });
+    }
+    self.estimate = e;
     self.step = k;
     draw();
   }
 
   self.show = show;
+  self.colour = (layer) => { self.layer = layer || "true"; draw(); };
   self.where = (bus) => ({ x: px[bus], y: py[bus] });
   return self;
 })();
 
 window.dash_clientside.vpp = {
-  draw: (k, bus) => {
-    window.vppDiagram.show(k, bus);
+  draw: (k, bus, branch) => {
+    window.vppDiagram.show(k, bus, branch);
     return k;
+  },
+  colour: (layer) => {
+    window.vppDiagram.colour(layer);
+    return layer;
   },
   move: (first, back, forward, last, ticks, k, most) => {
     const by = window.dash_clientside.callback_context.triggered[0].prop_id.split(".")[0];

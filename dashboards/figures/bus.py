@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures import clock, style
 from dashboards.figures.diagram import Diagram
+from dashboards.figures.traces import dots, guessed, style_name, trace
 from dashboards.totals import MOST_POINTS, thin
 
 MOST_RESOURCES = 5
@@ -25,39 +26,41 @@ def bus_chart(diagram: Diagram, bus: int, k: int) -> go.Figure:
     x = clock.abscissae(time_ns, view.zone)
     domains = style.stacked([1, 1.25], 0.13)
     vm = view.columns("buses/vm_pu", np.array([bus]))[:, 0]
-    traces = [_trace(x, thin(vm, merged), "voltage", "pu", 4, style.STEEL, "y", "linear")]
+    traces = [trace(x, thin(vm, merged), "voltage", "pu", 4, style.STEEL, "y", "linear")]
+    traces += _estimated(diagram, bus, x, merged, traces[0])
     shapes = [cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)]
     limits = [limit for limit in (view.limit("vm_low_pu", 0.9), view.limit("vm_high_pu", 1.1)) if style.near(vm, limit)]
     shapes += [style.limit_line(limit, "y") for limit in limits]
     lines = _powers(diagram, bus)
     for i, (name, values) in enumerate(lines):
         color = style.SERIES[i % len(style.SERIES)]
-        traces.append(_trace(x, thin(values, merged), name, "MW", 4, color, "y2", "hv"))
+        traces.append(trace(x, thin(values, merged), name, "MW", 4, color, "y2", "hv"))
     words = [
         style.heading(f"<b>Voltage</b>   {style_name(diagram.bus_names[bus])}", domains[0][1]),
         style.heading("<b>Power delivered here</b>   injection positive", domains[1][1]),
     ]
     if not lines:
         words.append(style.note("no resource at this bus", domains[1]))
-    legend = {
-        "orientation": "h",
-        "x": 0,
-        "y": 0.005,
-        "yref": "container",
-        "yanchor": "bottom",
-        "font": {"size": 10},
-        "itemwidth": 30,
-    }
     axes = {
         "xaxis": style.x_axis(**(clock.axis(time_ns, view.zone) | {"title": None, "nticks": 5}), anchor="y2"),
         "yaxis": style.y_axis("pu", domains[0], tickformat=".3f"),
         "yaxis2": style.y_axis("MW", domains[1], zeroline=True, zerolinecolor=style.MUTED, zerolinewidth=0.8),
     }
-    margin = {"l": 54, "r": 10, "t": 22, "b": 74}
-    return go.Figure(
-        traces,
-        style.layout(**axes, annotations=words, shapes=shapes, margin=margin, legend=legend, showlegend=bool(lines)),
-    )
+    shown = bool(lines) or diagram.estimates.present
+    layout = style.layout(**axes, annotations=words, shapes=shapes, margin=style.BESIDE, legend=style.BELOW, showlegend=shown)
+    return go.Figure(traces, layout)
+
+
+def _estimated(diagram: Diagram, bus: int, x: Sequence[str], merged: int, true: go.Scatter) -> list[go.Scatter]:
+    """The estimated voltage, and what a meter there shows."""
+    estimates = diagram.estimates
+    if not estimates.present:
+        return []
+    true.update(showlegend=True)
+    found, sigma = (estimates.columns(f"buses/{name}", bus) for name in ("est_vm_pu", "est_sigma_pu"))
+    traces = guessed(x, found, sigma, merged, "estimated voltage", "pu", 4, "y")
+    here = np.flatnonzero((estimates.bus == bus) & (estimates.quantity == "vm_pu"))
+    return traces + (dots(x, *estimates.at_source(int(here[0])), merged, "pu", 4, "y") if len(here) else [])
 
 
 def cursor(now_ns: Any, time_ns: Any, zone: str) -> dict[str, Any]:
@@ -67,12 +70,6 @@ def cursor(now_ns: Any, time_ns: Any, zone: str) -> dict[str, Any]:
         "type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1,
         "line": {"color": style.INK, "width": 1.2, "dash": "2px,2px"},
     }  # fmt: skip
-
-
-def style_name(name: str) -> str:
-    """A name as a chart shows it: no markup, not endless."""
-    plain = name.replace("<", "‹").replace(">", "›")
-    return plain if len(plain) <= 42 else plain[:40] + "…"
 
 
 def _powers(diagram: Diagram, bus: int) -> list[tuple[str, Any]]:
@@ -88,11 +85,3 @@ def _powers(diagram: Diagram, bus: int) -> list[tuple[str, Any]]:
     kinds = view.coordinate("resources", "kind")
     kinds = np.full(len(which), "resources") if kinds is None else kinds[which]
     return [(f"{(kinds == kind).sum()} × {kind}", power[:, kinds == kind].sum(axis=1)) for kind in np.unique(kinds)]
-
-
-def _trace(x: Sequence[str], values: Any, name: str, unit: str, digits: int, color: str, axis: str, shape: str) -> go.Scatter:
-    y = [None if value != value else round(value, 6) for value in values.tolist()]
-    return go.Scatter(
-        x=x, y=y, name=style_name(name), mode="lines", yaxis=axis, line={"color": color, "width": 1.5, "shape": shape},
-        hovertemplate=f"%{{y:.{digits}f}} {unit}", showlegend=axis == "y2",
-    )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dashboards.estimate import Estimates
 from dashboards.view import FloatArray, RunView, Values
 
 Classes = npt.NDArray[np.uint8]
@@ -26,6 +27,7 @@ LOADING_WIDTHS: Final = (1.2, 1.6, 2.2, 3.0, 4.2)
 UNKNOWN: Final = 255
 UNKNOWN_COLOR: Final = "#8e44ad"
 OPEN_COLOR: Final = "#9aa5ad"
+SUSPECT_COLOR: Final = "#c62828"
 
 
 def voltage_bounds(low: float, high: float) -> FloatArray:
@@ -56,6 +58,7 @@ class Diagram:
         self.at = _positions(view, "resources", "bus", self.buses)
         low, high = view.limit("vm_low_pu", 0.9), view.limit("vm_high_pu", 1.1)
         self.voltage_bounds = voltage_bounds(low, high)
+        self.estimates = Estimates(view)
         self.loading_bounds = np.array(LOADING_STEPS) * view.limit("loading", 1.0)
 
     def _place(self) -> tuple[FloatArray, FloatArray]:
@@ -89,7 +92,9 @@ class Diagram:
                 "width": LOADING_WIDTHS,
                 "unknown": UNKNOWN_COLOR,
                 "open": OPEN_COLOR,
+                "suspect": SUSPECT_COLOR,
             },
+            "estimate": self.estimates.present,
         }
 
     def _closed(self) -> list[int]:
@@ -100,11 +105,22 @@ class Diagram:
     def step(self, k: int) -> bytes:
         """Values and classes at one step.
 
-        Float32 voltages [pu] and loadings [1], then their classes as bytes: 5 bytes an element.
+        Float32 voltages [pu] and loadings [1], then their classes as bytes: 5 bytes an element. Where the network's state
+        was estimated, floats and bytes go on with it: voltage, sigma and measured voltage of buses, loading and sigma of
+        branches; then classes of estimated voltages, loadings and measured voltages, marks of buses and of branches.
         """
         vm, loading = self.voltages(k), self.loadings(k)
-        parts = (vm.astype("<f4"), loading.astype("<f4"), classes(vm, self.voltage_bounds), classes(loading, self.loading_bounds))
-        return b"".join(part.tobytes() for part in parts)
+        floats, bytes_ = [vm, loading], [classes(vm, self.voltage_bounds), classes(loading, self.loading_bounds)]
+        if self.estimates.present:
+            est, sigma, est_loading, loading_sigma = (
+                self.estimates.of(name, k)
+                for name in ("buses/est_vm_pu", "buses/est_sigma_pu", "branches/est_loading", "branches/est_loading_sigma")
+            )
+            measured = self.estimates.measured(k)
+            floats += [est, sigma, measured, est_loading, loading_sigma]
+            bytes_ += [classes(est, self.voltage_bounds), classes(est_loading, self.loading_bounds)]
+            bytes_ += [classes(measured, self.voltage_bounds), *self.estimates.marks(k)]
+        return b"".join([*(part.astype("<f4").tobytes() for part in floats), *(part.tobytes() for part in bytes_)])
 
     def voltages(self, k: int) -> Values:
         """Voltage of every bus [pu]."""

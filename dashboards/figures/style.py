@@ -17,6 +17,10 @@ BAND: Final = "rgba(109,122,134,0.18)"
 LIMIT: Final = "#b9714a"
 ALARM: Final = "#c62828"
 SERIES: Final = (STEEL, SAND, "#5f7f6a", "#7a6a94", "#4f8f95", "#94785f")  # quiet hues, told apart by lightness too
+BELOW: Final[dict[str, Any]] = {
+    "orientation": "h", "x": 0, "y": 0.005, "yref": "container", "yanchor": "bottom", "font": {"size": 10}, "itemwidth": 30,
+}  # fmt: skip
+BESIDE: Final = {"l": 54, "r": 10, "t": 22, "b": 74}  # margins of the charts beside the diagram
 FONT: Final = "Inter, 'Segoe UI', Roboto, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from dashboards.figures import clock
+from dashboards.figures.branch import branch_chart
 from dashboards.figures.bus import bus_chart, cursor
 from dashboards.figures.diagram import (
     LOADING_COLORS,
@@ -21,6 +22,7 @@ from dashboards.figures.diagram import (
     VOLTAGE_COLORS,
     Diagram,
 )
+from dashboards.known import known
 from dashboards.page import Page
 from dashboards.totals import highest
 from dashboards.view import RunView
@@ -38,6 +40,7 @@ def layout(view: RunView) -> Component:
             html.Div(
                 [
                     html.Div(id="diagram", className="diagram"),
+                    *([_layers()] if diagram.estimates.present else []),
                     _legend(diagram),
                     _controls(view, k),
                 ],
@@ -46,12 +49,15 @@ def layout(view: RunView) -> Component:
             html.Div(
                 [
                     html.Div(id="moment", className="moment"),
+                    html.Div(id="known", className="known"),
                     dcc.Graph(id="bus-chart", className="chart", config={"displayModeBar": False}, responsive=True),
                 ],
                 className="panel side",
             ),
             dcc.Store(id="bus", data=worst_bus(diagram, k)),
+            dcc.Store(id="branch", data=-1),
             dcc.Store(id="drawn"),
+            dcc.Store(id="coloured"),
             dcc.Interval(id="play", interval=PLAY_MS, disabled=True),
         ],
         className="page columns",
@@ -81,6 +87,17 @@ def _controls(view: RunView, k: int) -> Component:
         ],
         className="controls",
     )
+
+
+def _layers() -> Component:
+    """What the colours of the diagram show, where more than the truth is known."""
+    words = {"true": "true", "estimated": "estimated", "measured": "measured"}
+    marks = [
+        html.Span("▲", className="mark"), html.Span("a meter taken for wrong", className="bound"),
+        html.Span("◆", className="mark"), html.Span("a branch whose state is doubted", className="bound"),
+    ]  # fmt: skip
+    choice = dcc.RadioItems(id="layer", options=words, value="true", inline=True, className="choice")
+    return html.Div([html.Span("Colours show", className="name"), choice, *marks], className="legend layers")
 
 
 def _legend(diagram: Diagram) -> Component:
@@ -167,21 +184,39 @@ def connect(server: FastAPI, app: Dash, view: RunView) -> None:
     def tell(k: int, _rows: Any) -> list[Component]:
         return moment(diagram, min(k, view.rows - 1)) if view.rows else []
 
-    @app.callback(Output("bus-chart", "figure"), Input("bus", "data"), Input("rows", "data"), Input("step", "value"))
-    def draw(bus: int, _rows: Any, k: int) -> go.Figure | Patch:
+    @app.callback(
+        Output("known", "children"),
+        *(Input("step", "value"), Input("bus", "data"), Input("branch", "data"), Input("rows", "data")),
+    )
+    def compare(k: int, bus: int, branch: int, _rows: Any) -> list[Component]:
+        if not view.rows or not diagram.estimates.present:
+            return []
+        name = diagram.bus_names[bus] if branch < 0 else diagram.branch_names[branch]
+        return known(diagram.estimates, name, bus, branch, min(k, view.rows - 1))
+
+    @app.callback(
+        Output("bus-chart", "figure"),
+        *(Input("bus", "data"), Input("branch", "data"), Input("rows", "data"), Input("step", "value")),
+    )
+    def draw(bus: int, branch: int, _rows: Any, k: int) -> go.Figure | Patch:
         k = max(0, min(k, view.rows - 1))
         if ctx.triggered_id == "step":
             moved = Patch()
             moved["layout"]["shapes"][0] = cursor(view.time_ns[k : k + 1], view.time_ns, view.zone)
             return moved
-        return bus_chart(diagram, bus, k)
+        return bus_chart(diagram, bus, k) if branch < 0 else branch_chart(diagram, branch, k)
 
 
 def _connect_browser(app: Any) -> None:
     """What happens in the browser alone (``assets/diagram.js``)."""
     app.clientside_callback(
-        ClientsideFunction("vpp", "draw"), Output("drawn", "data"), Input("step", "value"), Input("bus", "data")
+        ClientsideFunction("vpp", "draw"),
+        Output("drawn", "data"),
+        Input("step", "value"),
+        Input("bus", "data"),
+        Input("branch", "data"),
     )
+    app.clientside_callback(ClientsideFunction("vpp", "colour"), Output("coloured", "data"), Input("layer", "value"))
     app.clientside_callback(
         ClientsideFunction("vpp", "move"),
         Output("step", "value", allow_duplicate=True),

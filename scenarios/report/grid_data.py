@@ -10,6 +10,7 @@ import numpy as np
 
 from scenarios.limits import limits_told
 from vpp.grid.watch import LimitWatch
+from vpp.historian.moments import described
 from vpp.kernel.errors import RunError
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
@@ -44,25 +45,6 @@ class GridData:
     estimate: dict[str, FloatArray] = field(default_factory=dict)
     broken: dict[str, FloatArray] = field(default_factory=dict)
     curves: list[Curve] = field(default_factory=list)
-
-
-def described(time_ns: IntArray, age_s: FloatArray) -> IntArray:
-    """(T,) row in which the estimate of each moment is in force; -1 where there is none.
-
-    An estimate stands in the record from the tick on at which it came into force, with its age. One that is made only now
-    and then describes the time until the next.
-    """
-    known = np.flatnonzero(np.isfinite(age_s))
-    out = np.full(len(time_ns), -1)
-    if not len(known):
-        return out
-    moment = time_ns[known] - np.round(age_s[known] * 1e9).astype(np.int64)
-    moments = np.unique(moment)
-    gap = int(np.diff(moments).min()) if len(moments) > 1 else 1
-    last = np.searchsorted(moment, time_ns, side="right") - 1
-    found = (last >= 0) & (time_ns - moment[np.maximum(last, 0)] < gap)
-    out[found] = known[last[found]]
-    return out
 
 
 def read_grid(tree: Any, manifest: dict[str, Any], time_ns: IntArray, damage: list[str]) -> GridData:

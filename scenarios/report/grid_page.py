@@ -75,8 +75,11 @@ def _times(named: Mapping[str, Any], clock: Any) -> str:
 
 
 def _doubted(told: Mapping[str, Any], clock: Any) -> str:
-    rows = [[d["branch"], _times(d, clock)] for d in told["doubted"]]
-    return _table("Branches doubted", "the measurements speak against their believed state", ("branch", "when"), rows)
+    there = {branch["branch"] for branch in told.get("stale", ())}
+    rows: list[list[Cell]] = [[d["branch"], _times(d, clock), "stale" if d["branch"] in there else ""] for d in told["doubted"]]
+    missed = [b["branch"] for b in told.get("stale", ()) if b["found_ns"] is None]
+    rows += [[name, "never", ("stale, not found", True)] for name in missed]
+    return _table("Branches doubted", "the measurements speak against their believed state", ("branch", "when", "in truth"), rows)
 
 
 def _wanted(told: Mapping[str, Any]) -> str:

@@ -32,6 +32,9 @@ def estimate_rows(told: Mapping[str, Any]) -> Iterator[Row]:
         found = sum(error["found_ns"] is not None for error in told["gross_errors"])
         yield "gross errors found", f"{found} of {len(told['gross_errors'])}", found < len(told["gross_errors"])
     yield "branches doubted", f"{len(told['doubted']):,d}", bool(told["doubted"])
+    if stale := told.get("stale"):
+        found = sum(branch["found_ns"] is not None for branch in stale)
+        yield "stale switches found", f"{found} of {len(stale)}", found < len(stale)
 
 
 def limit_rows(told: Mapping[str, Any]) -> Iterator[Row]:

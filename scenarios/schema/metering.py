@@ -70,9 +70,24 @@ class MeterError(Part):
         return [(begin, time.end_ns) for begin, _ in windows(self.at, None, time)[:1]]
 
 
+class Stale(Part):
+    """A branch of whose switching nobody has told the estimator."""
+
+    branch: str = Field(pattern=r"^(line|trafo) \d+$", description='kind and id in the source: "line 7", "trafo 0"')
+    closed: bool = Field(description="whether the estimator believes it closed")
+
+
 class Estimation(Part):
     """Weighted least squares over the network's meters, with load profiles where there is none."""
 
     every_s: Seconds = Field(0.0, description="time from one estimate to the next; 0: every step [s]")
     budget_s: Seconds = Field(1.0, description="an estimate is in force this long after its measurements, a step at least [s]")
     pseudo: bool = Field(True, description="whether load profiles stand in where nothing is metered")
+    stale: tuple[Stale, ...] = Field((), description="branches whose state it believes wrongly")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Every branch once."""
+        names = [part.branch for part in self.stale]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield ("stale", i, "branch"), f"{name} is there already"

@@ -17,14 +17,12 @@ from scenarios import load
 from scenarios.build import RunResult
 from scenarios.report import data as reading
 from scenarios.report.data import read_run
-from scenarios.report.grid_data import described
 from scenarios.report.grid_figures import grid_figures
 from scenarios.report.grid_rows import estimate_rows
 from scenarios.report.page import page, write_page
 from tests.scenarios.small_runs import vpp
 from tests.scenarios.test_report import FLAGS
 
-S = 10**9
 TEXT = """\
 # A street with meters, of which one goes wrong.
 extends: lv-rural-street
@@ -98,20 +96,6 @@ def test_measured_values_stand_at_their_moment_and_false_ones_are_marked(tmp_pat
         np.testing.assert_allclose(seen[: 24 - shift], meters["value"].values[shift:, m], atol=1e-6)
         assert np.isnan(seen[24 - shift :]).all()
     assert any("measured" in curve.values for curve in found.grid.curves)
-
-
-@pytest.mark.parametrize(
-    ("age_s", "rows"),
-    [
-        ((np.nan, 1.0, 1.0, 1.0), (1, 2, 3, -1)),
-        ((np.nan, np.nan, 2.0, 2.0), (2, 3, -1, -1)),
-        ((np.nan, 1.0, 2.0, 1.0), (2, 2, 3, 3)),  # an estimate every other second holds until the next
-        ((np.nan, np.nan, np.nan, np.nan), (-1, -1, -1, -1)),
-        ((np.nan, np.nan, np.nan, 3.0), (3, -1, -1, -1)),
-    ],
-)
-def test_rows_of_moments(age_s: tuple[float, ...], rows: tuple[int, ...]) -> None:
-    assert described(np.arange(4) * S, np.array(age_s)).tolist() == list(rows)
 
 
 def test_broken_limits_and_outages_are_drawn_as_they_were_told(result: RunResult) -> None:

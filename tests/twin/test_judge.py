@@ -98,8 +98,17 @@ def test_a_suspicion_is_right_where_the_value_had_a_gross_error() -> None:
         {"point": "vm bus 1", "estimates": 2, "first_ns": 4 * S, "last_ns": 5 * S, "right": 1},
         {"point": "p line 7 from", "estimates": 1, "first_ns": 5 * S, "last_ns": 5 * S, "right": 0},
     ]
-    assert told["doubted"] == [{"branch": "B-C", "estimates": 1, "first_ns": 5 * S, "last_ns": 5 * S}]
+    assert told["doubted"] == [{"branch": "B-C", "estimates": 1, "first_ns": 5 * S, "last_ns": 5 * S, "right": 0}]
+    assert told["stale"] == []
     assert [(e["point"], e["found_ns"]) for e in told["gross_errors"]] == [("vm bus 1", 6 * S), ("p line 7 from", None)]
+
+
+def test_a_doubt_is_right_where_a_state_is_stale() -> None:
+    one = EstimateJudge(LAYOUT, BUSES, BRANCHES, ("line 7", "line 8"), ERRORS, 2, ("line 8", "line 7"))
+    step(one, 1, (1.0, 1.0, 1.0), None)
+    step(one, 2, (1.0, 1.0, 1.0), state(1, doubted=("line 8",)))
+    assert one.told()["doubted"][0]["right"] == 1
+    assert one.told()["stale"] == [{"branch": "B-C", "found_ns": S}, {"branch": "A-B", "found_ns": None}]
 
 
 def test_the_series_say_what_is_in_force() -> None:

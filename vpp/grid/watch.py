@@ -117,6 +117,8 @@ def _watch(
     counts[:] = 0
     for quantity in range(4):
         for i in range(start[quantity], start[quantity + 1]):
+            if limit[i] != limit[i]:
+                continue
             e = i - start[quantity]
             if quantity == LOADING:
                 x = loading[e]
@@ -131,7 +133,7 @@ def _watch(
                 number[2, i] += 1
                 number[4, i] += 1
                 number[3, i] = max(number[3, i], number[4, i])
-            else:
+            elif number[4, i]:
                 number[4, i] = 0
             if margin == margin and not value[1, i] <= margin:
                 value[0, i], value[1, i], number[0, i] = x, margin, k
