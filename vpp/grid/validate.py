@@ -85,9 +85,9 @@ def _references(c: _Check) -> Iterator[GridFinding]:
         yield from c.say("no-bus", "error", kind, at < 0, f"{end} is no bus of the network", f"correct {end}, or add the bus")
     other = c.t["switch"]
     known = {"b": "bus", "l": "line", "t": "trafo", "t3": "trafo3w"}
+    there = {et: c.model.position(kind) for et, kind in known.items()}
     missing = [
-        et not in known or int(element) not in c.model.position(known[et])
-        for et, element in zip(other["et"].tolist(), other["element"].tolist())
+        et not in known or int(element) not in there[et] for et, element in zip(other["et"].tolist(), other["element"].tolist())
     ]
     yield from c.say(
         "no-element", "error", "switch", np.array(missing, np.bool_), "it switches nothing", "correct element and et"
@@ -225,7 +225,8 @@ def _connections(c: _Check) -> Iterator[GridFinding]:
         for end in _ENDS[kind]:
             at = c.at[kind, end]
             degree += np.bincount(at[at >= 0], minlength=n)
-    at = np.array([c.model.position().get(int(e), -1) for e in c.t["switch"]["element"]], np.int64)[c.t["switch"]["et"] == "b"]
+    position = c.model.position()
+    at = np.array([position.get(int(e), -1) for e in c.t["switch"]["element"]], np.int64)[c.t["switch"]["et"] == "b"]
     degree += np.bincount(at[at >= 0], minlength=n)
     alone = c.on("bus") & (degree == 0)
     yield from c.say("dangling-bus", "error", "bus", alone, "nothing connects it", "connect it, or take it out of service")
