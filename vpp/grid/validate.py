@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from vpp.grid.engine_limits import elements, engines
 from vpp.grid.finding import LEVELS, GridFinding
 from vpp.grid.model import NetworkModel
 from vpp.grid.network import Network
@@ -74,8 +75,9 @@ def validate(model: NetworkModel, network: Network | None = None) -> list[GridFi
     check = _Check(model)
     with np.errstate(divide="ignore", invalid="ignore"):  # what divides by zero is found by another rule
         found = [finding for rule in RULES for finding in rule(check)]
+    found += elements(model, network)
     if network is not None:
-        found += _engines(network)
+        found += engines(network)
     return sorted(found, key=lambda f: LEVELS.index(f.level))
 
 
@@ -281,30 +283,6 @@ def _powers(c: _Check) -> Iterator[GridFinding]:
         yield from c.say("odd-voltage", "warning", kind, odd, "vm_pu is far from 1", "state it in per unit")
 
 
-def _unsupported(c: _Check) -> Iterator[GridFinding]:
-    """Elements that are left out."""
-    for kind, count in c.model.unsupported.items():
-        text = f"{count} elements of the source are of a kind that the format does not keep"
-        yield GridFinding("unsupported", "error", kind, (), text, "replace them by equivalent injections or branches")
-    zip_parts = sum(np.abs(c.t["load"][f"const_{a}_{b}_percent"]) for a in "zi" for b in "pq")
-    text = "depends on voltage; balanced engines take it as constant power"
-    yield from c.say(
-        "unsupported", "info", "load", c.on("load") & (zip_parts > 0), text, "use the three-phase solver where it matters"
-    )
-
-
-def _engines(network: Network) -> Iterator[GridFinding]:
-    """What each power-flow engine cannot do with this network."""
-    from vpp.grid.powerflow.tree import is_radial
-
-    if network.n_node and (reason := is_radial(network)):
-        yield GridFinding(
-            "engine", "info", "network", (), f"engine tree cannot solve it: {reason}", "use lightsim2grid or pandapower"
-        )
-    for note in network.notes:
-        yield GridFinding("note", "info", "network", (), note, "nothing to do if it is meant so")
-
-
 RULES: Final[tuple[Callable[[_Check], Iterator[GridFinding]], ...]] = (
-    _references, _numbers, _impedances, _levels, _taps, _connections, _powers, _unsupported,
+    _references, _numbers, _impedances, _levels, _taps, _connections, _powers,
 )  # fmt: skip
