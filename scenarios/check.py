@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from scenarios import frequency
 from scenarios.check_disturb import disturbed
+from scenarios.check_meters import metered
 from scenarios.expand import LV_KV, FleetPlan, assign_groups, bus_positions, expand, known_profiles, members_of
 from scenarios.near import did_you_mean
 from scenarios.schema.control import OverVoltage, PccGuard
@@ -73,7 +74,7 @@ def check(scenario: Scenario, network: Network, profiles: ProfileSet | None = No
     known = known_profiles(network) if profiles is None else profiles.names
     subject = _Subject(scenario, network, expand(scenario, network, known), known, profiles)
     found = [*_fleet(subject), *_groups(subject), *_orders(subject), *_thresholds(subject), *_limits(subject)]
-    found += [*place_problems(scenario, network), *disturbed(scenario, subject.plan)]
+    found += [*place_problems(scenario, network), *disturbed(scenario, subject.plan), *metered(scenario, network)]
     found += frequency.findings(scenario, network, subject.plan)
     return sorted(found, key=lambda f: (f.file, f.line))
 

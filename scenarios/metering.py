@@ -12,7 +12,7 @@ import numpy as np
 from controllers.estimation.service import GridEstimator
 from scenarios.desk import Estimating
 from scenarios.near import did_you_mean
-from scenarios.schema.metering import HeadMeters, SmartMeters, VoltageMeters
+from scenarios.schema.metering import HeadMeters, SimbenchMeters, SmartMeters, VoltageMeters
 from twin.grid_meters import GridMeters, MeterErrors
 from twin.judge import EstimateJudge
 from vpp.grid.contingency.analysis import bus_title
@@ -41,6 +41,8 @@ def grid_meters(scenario: Scenario, network: Network, fleet: Fleet, rating_mva: 
             points += _voltages(part, network, delay)
         elif isinstance(part, HeadMeters):
             points += _heads(part, network, float(rating_mva.sum()), delay)
+        elif isinstance(part, SimbenchMeters):
+            points += _listed(part, network, _rated(network, fleet, rating_mva), delay)
         else:
             points += _smart(part, network, fleet, rating_mva, delay, scenario.seed)
     unique = list({point[0]: point for point in reversed(points)}.values())[::-1]  # the first of two at the same place stays
@@ -122,12 +124,67 @@ def _heads(part: HeadMeters, network: Network, total_mva: float, delay: int) -> 
     return out
 
 
-def _smart(part: SmartMeters, network: Network, fleet: Fleet, rating_mva: FloatArray, delay: int, seed: int) -> list[Point]:
-    """Points of smart meters."""
+def _rated(network: Network, fleet: Fleet, rating_mva: FloatArray) -> FloatArray:
+    """What is rated at each node (n_node,), MVA."""
     terminal = fleet.terminal
     size = np.zeros(network.n_node)
     on = terminal.node >= 0
     np.add.at(size, terminal.node[on], (rating_mva[terminal.resource] * terminal.share)[on])
+    return size
+
+
+def _listed(part: SimbenchMeters, network: Network, size_mva: FloatArray, delay: int) -> list[Point]:
+    """Points of the network's own table.
+
+    A source exchanges what everything together is rated at. A bus where nothing is connected has no meter of P and Q: that
+    they are zero is known exactly. Buses that closed switches join are one node, with one meter of a kind.
+    """
+    size = size_mva.copy()
+    size[network.slack_node] += size_mva.sum()
+    kind, table, out, seen = np.array(BRANCH_KINDS)[network.branch_kind], network.metered, [], set()
+    for k in listed(network).tolist():
+        quantity, b, stated = table.quantity[k], int(table.branch[k]), float(table.sigma[k])
+        if b < 0:
+            node = int(network.node_of_bus[table.bus[k]])
+            element, side, rated = f"bus {_bus(network, node)}", "", float(size[node])
+        else:
+            side = "from" if table.at_from[k] else "to"
+            element = f"{kind[b]} {network.branch_id[b]}"
+            node, base, limit = _end(network, b, bool(table.at_from[k]))
+            per_ka = network.sn_mva / base
+            rated_mva = limit * per_ka if limit > 0.0 else float(size_mva.sum())
+            rated = rated_mva / per_ka if quantity == "i_ka" else rated_mva
+        sigma = stated if stated > 0.0 else part.sigma_pu if quantity == "vm_pu" else part.sigma * rated
+        place = (quantity, element, side)
+        if sigma > 0.0 and place not in seen:
+            seen.add(place)
+            name = f"{quantity.partition('_')[0]} {element} {side}".rstrip()
+            out.append((name, quantity, element, side, sigma, b, node, delay))
+    return out
+
+
+def _end(network: Network, branch: int, at_from: bool) -> tuple[int, float, float]:
+    """A branch's end: its node, its base current and its rated one in kA, NaN where it is unrated."""
+    if at_from:
+        node, base, limit = network.branch_from_node, network.branch_i_base_from_ka, network.branch_i_max_from_ka
+    else:
+        node, base, limit = network.branch_to_node, network.branch_i_base_to_ka, network.branch_i_max_to_ka
+    return int(node[branch]), float(base[branch]), float(limit[branch])
+
+
+def listed(network: Network) -> IntArray:
+    """Entries of the network's table of measurements that can be placed: what they stand at is energised."""
+    table = network.metered
+    placed = [
+        quantity != "va_degree" and (network.node_of_bus[bus] >= 0 if branch < 0 else bool(network.branch_on[branch]))
+        for quantity, bus, branch in zip(table.quantity, table.bus.tolist(), table.branch.tolist(), strict=True)
+    ]
+    return np.flatnonzero(np.array(placed, np.bool_))
+
+
+def _smart(part: SmartMeters, network: Network, fleet: Fleet, rating_mva: FloatArray, delay: int, seed: int) -> list[Point]:
+    """Points of smart meters."""
+    size = _rated(network, fleet, rating_mva)
     nodes = np.flatnonzero((size > 0.0) & (network.node_bus >= 0))
     digest = hashlib.sha256(f"{seed}:smart meters".encode()).digest()
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -96,7 +96,9 @@ class GridMeters:
         current = np.where(from_end, net.yff[b] * f + net.yft[b] * t, net.ytf[b] * f + net.ytt[b] * t)
         rows = np.add.reduceat(net.y_data * v[net.y_indices], net.y_indptr[:-1].astype(np.int64))
         s_mva = v[self.node] * np.conj(np.where(at_bus, rows[self.node], current)) * net.sn_mva
-        return np.where(quantity == "vm_pu", np.abs(v[self.node]), np.where(quantity == "p_mw", s_mva.real, s_mva.imag))
+        i_ka = np.abs(current) * np.where(from_end, net.branch_i_base_from_ka[b], net.branch_i_base_to_ka[b])
+        shown = {"vm_pu": np.abs(v[self.node]), "p_mw": s_mva.real, "q_mvar": s_mva.imag, "i_ka": i_ka}
+        return np.select([quantity == name for name in shown], list(shown.values()), np.nan)
 
     def state(self) -> dict[str, Any]:
         """What is under way, and the noise."""

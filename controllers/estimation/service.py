@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from controllers.estimation.estimator import Estimate, StateEstimator
-from controllers.estimation.measured import VM, Grid, Meters, P, Q
+from controllers.estimation.measured import CURRENT, VM, Grid, Meters, P, Q
 from controllers.estimation.pseudo import Pseudo
 from vpp.grid.network import Network
 from vpp.grid.profiles import Profiles
@@ -18,7 +18,7 @@ from vpp.kernel.grid_state import GridState
 from vpp.kernel.ports import Frame, State
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 
-QUANTITY: Final = {"vm_pu": VM, "p_mw": P, "q_mvar": Q}
+QUANTITY: Final = {"vm_pu": VM, "p_mw": P, "q_mvar": Q, "i_ka": CURRENT}
 AGEING: Final = 0.3  # how much an injection strays within AGE_NS, of its rating: an old value is that much less sure
 AGEING_VM: Final = 0.01  # and a voltage [pu]
 AGE_NS: Final = 900_000_000_000
@@ -53,7 +53,7 @@ class GridEstimator:
         """Find the points that stand in the network, and compile."""
         grid = Grid.of_network(self.network, self.injecting)
         self._point, kind, row = self._places(grid)
-        self._base = np.where(kind == VM, 1.0, grid.p_base_mva)
+        self._base = np.where(kind == VM, 1.0, np.where(kind == CURRENT, _base_ka(grid, row), grid.p_base_mva))
         rated = float(grid.size[~grid.zero].max(initial=0.0))
         size = np.where(row < grid.n, grid.size[np.minimum(row, grid.n - 1)], rated)
         self._strays = np.where(kind == VM, AGEING_VM, AGEING * size)
@@ -135,3 +135,11 @@ class GridEstimator:
     def restore(self, state: State) -> None:
         """Go back to a remembered state."""
         self.estimator.v = state["v"].copy()
+
+
+def _base_ka(grid: Grid, row: IntArray) -> FloatArray:
+    """Base current (m,) of the branch ends whose currents these rows are, NaN for rows of nodes."""
+    base = np.full(len(grid.at), np.nan)
+    on = grid.branch_row >= 0
+    base[grid.branch_row[on]] = grid.i_base_ka[on]
+    return base[row]

@@ -41,7 +41,18 @@ class SmartMeters(Part):
     delay_s: Seconds = Field(900.0, description="a value arrives this long after it was measured [s]")
 
 
-MeterPart = Annotated[VoltageMeters | HeadMeters | SmartMeters, Field(discriminator="kind")]
+class SimbenchMeters(Part):
+    """What the network's own table of measurements lists, as SimBench has one: V, P and Q at buses, P, Q and I at branches."""
+
+    kind: Literal["simbench"]
+    sigma_pu: Ratio = Field(0.003, gt=0, description="standard deviation of a voltage where the table states none [pu]")
+    sigma: Ratio = Field(
+        0.01, gt=0, description="that of P, Q and I where it states none, of what is rated at the bus or the branch [1]"
+    )
+    delay_s: Seconds = Field(0.0, description="a value arrives this long after it was measured [s]")
+
+
+MeterPart = Annotated[VoltageMeters | HeadMeters | SmartMeters | SimbenchMeters, Field(discriminator="kind")]
 
 
 class MeterError(Part):

@@ -14,7 +14,7 @@ import pytest
 from vpp.grid import Network, load_network, to_pandapower
 from vpp.grid.contingency import Contingencies, Outage, Outages, analyse, outages_named, pairs, single_outages
 from vpp.grid.contingency.solve import OutageSolver
-from vpp.grid.limits import LOADING, VM_HIGH, VM_LOW, Limits, factors
+from vpp.grid.limits import LOADING, REVERSE, VM_HIGH, VM_LOW, Limits, factors, reverse_power
 from vpp.grid.network import BRANCH_KINDS
 from vpp.grid.powerflow import choose
 from vpp.grid.source import quiet
@@ -251,3 +251,39 @@ def test_bad_input() -> None:
         analyse(network, few, 50 * p, 50 * q)
     nothing = analyse(network, Outages.of(network, []), p, q)
     assert len(nothing.violations.case) == len(nothing.ranking()) == 0
+
+
+def test_reverse_power_after_an_outage_is_among_the_ranked_violations() -> None:
+    """Two transformers feed back together; without one of them the other is over its limit, as pandapower's flows say."""
+    network = load_network("simbench:1-MV-rural--0-sw")
+    p, q = (0.8 * x for x in network.rated_injections())  # more generation than load
+    trafos = np.flatnonzero(network.branch_kind == BRANCH_KINDS.index("trafo"))
+    together = float(reverse_power(network, choose(network)[0].solve(p, q).v)[0][trafos].sum())
+    limits = Limits(vm_low_pu=0.5, vm_high_pu=1.5, rating=10.0, reverse_mw=0.7 * together)
+    result = analyse(network, Outages.of(network, outages_named(network, ("trafo", "line"))), p, q, limits)
+    found = result.violations
+    assert set(found.quantity.tolist()) == {REVERSE}
+    by_outage = {result.outages.outages[c].branches[0]: k for k, c in enumerate(found.case.tolist())}
+    assert set(trafos.tolist()) <= set(by_outage)
+    assert np.all(found.value > found.limit)
+    np.testing.assert_allclose(found.margin, found.limit - found.value)
+    assert result.outages.outages[result.ranking()[0]].name  # the worst is a case that can be named
+    net = to_pandapower(network)
+    for kind in ("load", "sgen"):
+        net[kind]["scaling"] *= 0.8
+    for out, other in (trafos, trafos[::-1]):
+        switched_off(net, network, (int(out),))
+        with quiet():
+            pp.runpp(net, calculate_voltage_angles=True)
+        k = by_outage[int(out)]
+        assert found.element[k] == other
+        assert found.value[k] == pytest.approx(-net.res_trafo.p_hv_mw.at[int(network.branch_id[other])], abs=1e-5)
+        assert found.base[k] < found.limit[k]
+        assert found.caused[k]
+        assert "feeds back" in result.describe(k)
+        rated = float(net.trafo.sn_mva.at[int(network.branch_id[other])])
+        assert found.severity[k] == pytest.approx((found.value[k] - found.limit[k]) / rated)
+        switched_off(net, network, (int(out),), on=True)
+    case = found.case[by_outage[int(trafos[0])]]
+    assert result.extremes.violations[case] >= 1
+    assert result.extremes.severity[case] > 0.0

@@ -91,3 +91,10 @@ def test_the_howto_runs(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "MV1.101 Line 45 lost 3.24" in told
     assert "loop_line_switch" in told
+
+
+def test_reverse_power_after_an_outage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert vpp("grid", "n1", RING, "--kinds", "trafo", "--reverse", 5, "--vm", "0.8:1.2", "--json") == 1
+    found = json.loads(capsys.readouterr().out)["violations"]
+    assert {x["quantity"] for x in found} == {"reverse"}
+    assert all(x["caused"] and x["value"] > x["limit"] == 5.0 > x["base"] for x in found)

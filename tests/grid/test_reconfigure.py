@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandapower as pp
 import pytest
 
-from vpp.grid import load_network
+from vpp.grid import BRANCH_KINDS, Network, load_network
 from vpp.grid.losses import Limits, reconfigure
-from vpp.grid.losses.reconfigure import all_closed, without
+from vpp.grid.losses.reconfigure import all_closed, open_ties, without
 from vpp.grid.powerflow.lightsim2grid_engine import LightSim2Grid
 from vpp.grid.powerflow.tree import TreeSweep, is_radial
+from vpp.grid.source import load_source, quiet
 from vpp.kernel.errors import NetworkError
 
 
@@ -58,6 +62,50 @@ def test_an_open_branch_is_as_if_it_were_not_there() -> None:
     again = without(whole, open_lines)
     np.testing.assert_array_equal(again.y_indices, network.y_indices)
     np.testing.assert_allclose(again.y_data, network.y_data, rtol=1e-9)
+
+
+def with_switches(tmp_path: Path, energised: bool = True) -> str:
+    """The feeder of 33 buses with a switch between buses at the far end of each of its five ties."""
+    net = load_source("pandapower:case33bw")[0]
+    for k in range(32, 37):
+        end = int(net.line.at[k, "to_bus"])
+        new = pp.create_bus(net, 12.66, in_service=energised)
+        net.line.loc[k, ["to_bus", "in_service"]] = new, True
+        pp.create_switch(net, new, end, et="b", closed=False, name=f"tie {k}")
+    with quiet():
+        pp.to_json(net, str(tmp_path / "net.json"))
+    return f"file:{tmp_path / 'net.json'}"
+
+
+def test_ties_that_are_switches_between_buses_are_closed_as_lines_are(tmp_path: Path) -> None:
+    """The same optimum as with ties that are lines: their switches close where those lines did."""
+    network = load_network(with_switches(tmp_path))
+    assert len(open_ties(network)) == 5
+    found = reconfigure(network, *network.rated_injections())
+    whole = found.network
+    kind = [BRANCH_KINDS[whole.branch_kind[b]] for b in found.to_close]
+    assert kind == ["switch"] * 4
+    assert [whole.branch_name[b] for b in found.to_close] == ["tie 32", "tie 33", "tie 34", "tie 35"]
+    assert [whole.branch_id[b] + 1 for b in found.to_open] == [7, 9, 14, 32]
+    assert found.loss_mw == pytest.approx(0.13955, abs=5e-6)
+    assert found.before_mw == pytest.approx(0.20268, abs=5e-6)
+    assert is_radial(whole) == ""
+    assert np.all(whole.node_of_bus >= 0)
+    again = TreeSweep(whole).solve(*found_injections(network, whole))
+    assert whole.branch_flows(again.v).p_loss_total_mw == pytest.approx(found.loss_mw, rel=1e-8)
+
+
+def found_injections(network: Network, whole: Network) -> tuple[np.ndarray, np.ndarray]:
+    """The loads by the nodes of the other network."""
+    return whole.scatter(network.loads.bus, network.loads.p_mw), whole.scatter(network.loads.bus, network.loads.q_mvar)
+
+
+def test_a_switch_to_a_bus_out_of_service_is_no_tie(tmp_path: Path) -> None:
+    network = load_network(with_switches(tmp_path, energised=False))
+    assert len(open_ties(network)) == 0
+    found = reconfigure(network, *network.rated_injections())
+    assert found.to_open == found.to_close == ()
+    assert found.loss_mw == pytest.approx(found.before_mw)
 
 
 def test_a_meshed_network_is_refused() -> None:

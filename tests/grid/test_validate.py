@@ -10,8 +10,13 @@ import pytest
 
 from tests.grid.test_topology import ring
 from vpp.grid import load_network
+from vpp.grid.compile import _UNSUPPORTED as REFUSED
+from vpp.grid.compile import compile_network
+from vpp.grid.engine_limits import LIMITS, NOT_KEPT
 from vpp.grid.model import NetworkModel
+from vpp.grid.powerflow import ENGINES, choose
 from vpp.grid.source import load_source, quiet, resolve
+from vpp.grid.threephase import CurrentInjection
 from vpp.grid.validate import GridFinding, validate
 
 
@@ -165,9 +170,54 @@ def test_what_is_not_kept_and_what_an_engine_cannot_do() -> None:
     with quiet():
         pp.create_dcline(net, 3, 4, 0.1, 1.0, 0.0, 1.0, 1.0)
     found = validate(NetworkModel.of_pandapower(net), load_network("pandapower:case9"))
-    assert any(f.rule == "unsupported" and f.kind == "dcline" for f in found)
-    (engine,) = [f for f in found if f.rule == "engine"]
-    assert engine.message.startswith("engine tree cannot solve it: ")
+    (left,) = [f for f in found if f.rule == "unsupported" and f.kind == "dcline"]
+    assert "static generator at each of its ends" in left.mend
+    told = {f.message.partition(":")[0]: f.mend for f in found if f.rule == "engine" and f.kind == "network"}
+    assert set(told) == {"engine tree cannot solve it", "engine current-injection cannot solve it"}
+    assert all(told.values())
+    (bound,) = [f for f in found if f.rule == "engine" and f.kind == "gen"]
+    assert bound.ids == (0, 1)
+    assert "reactive power" in bound.message
+
+
+def test_every_engine_and_every_kind_of_element_is_spoken_for() -> None:
+    """Whoever adds an engine says what it cannot do; whatever pandapower has and we have not, has something in its place."""
+    assert set(LIMITS) == {*ENGINES, CurrentInjection.name}
+    empty = pp.create_empty_network()
+    theirs = [k for k, t in empty.items() if hasattr(t, "columns") and "in_service" in t and not k.startswith(("_", "res_"))]
+    for kind in theirs:
+        with quiet():
+            empty[kind] = empty[kind].reindex([0]).assign(in_service=True)
+    assert set(NetworkModel.of_pandapower(empty).unsupported) == set(NOT_KEPT)
+    assert not any(NOT_KEPT[kind][0] for kind in REFUSED)
+
+
+@pytest.mark.parametrize("kind", ["motor", "asymmetric_load", "asymmetric_sgen", "dcline"])
+def test_what_engines_are_said_to_take_they_take(kind: str) -> None:
+    """It changes the voltages as it does pandapower's."""
+    net = healthy()
+    with quiet():
+        if kind == "motor":
+            pp.create_motor(net, 4, 0.5, 0.9)
+        elif kind == "dcline":
+            pp.create_dcline(net, 3, 4, 0.2, 1.0, 0.01, 1.0, 1.0)
+        else:
+            getattr(pp, f"create_{kind}")(net, 4, 0.2, 0.1, 0.1)
+        network = compile_network(net, "test", "")
+        pp.runpp(net, calculate_voltage_angles=True, tolerance_mva=1e-9)
+    v = network.bus_values(choose(network)[0].solve(*network.rated_injections()).v)
+    assert np.nanmax(np.abs(np.abs(v) - net.res_bus.vm_pu.to_numpy())) < 1e-6
+    (found,) = [f for f in findings(net) if f.rule == "unsupported"]
+    assert found.kind == kind
+    assert found.message == f"1 elements of the source are {kind}: engines take them, our format does not keep them"
+
+
+def test_taps_that_nothing_moves() -> None:
+    net = healthy()
+    set_(net, "trafo", 0, tap_step_degree=30.0)
+    found = validate(NetworkModel.of_pandapower(net), compile_network(net, "test", "x"))
+    (fixed,) = [f for f in found if "nothing moves it" in f.message]
+    assert (fixed.kind, fixed.ids) == ("trafo", (0,))
 
 
 @pytest.mark.parametrize("spec", ["simbench:1-LV-rural1--0-sw", "pandapower:case33bw", "pandapower:case118"])

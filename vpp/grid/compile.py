@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vpp.grid import layout
+from vpp.grid.metered import metered_table
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.source import quiet
 from vpp.grid.step_tables import shunt_table, tap_table
@@ -70,6 +71,7 @@ def compile_network(net: Any, source: str, digest: str, notes: tuple[str, ...] =
         switches=switches,
         taps=tap_table(net, branches["branch_kind"], branches["branch_id"]),
         shunts=shunt_table(net, tables.position, float(ppci["baseMVA"])),
+        metered=metered_table(net, tables.position, branches["branch_kind"], branches["branch_id"]),
     )
 
 

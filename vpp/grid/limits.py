@@ -147,7 +147,7 @@ def check(network: Network, v: ComplexArray, limits: Limits, *, outage: bool = F
     allowed = limits.loading(network, outage=outage)
     loading = np.where(network.branch_on, flows.loading, np.nan)
     back_limit = limits.reverse(network)
-    back, rated = _reverse_power(network, v)
+    back, rated = reverse_power(network, v)
     parts: tuple[tuple[FloatArray, ...], ...] = (  # in the order of QUANTITIES: value, limit, margin, scale
         (loading, allowed, allowed - loading, allowed),
         (vm, low, vm - low, low),
@@ -199,10 +199,10 @@ class ReversePower:
         return out
 
 
-def _reverse_power(network: Network, v: ComplexArray) -> tuple[FloatArray, FloatArray]:
-    """Power (n_branch,) in MW out of every branch's from side, NaN where it is off, and rated power (sn_mva if unrated)."""
+def reverse_power(network: Network, v: ComplexArray) -> tuple[FloatArray, FloatArray]:
+    """Power (..., n_branch) in MW out of every branch's from side, NaN where it is off, and rated power (sn_mva if unrated)."""
     on = network.branch_on
-    a, b = v[np.where(on, network.branch_from_node, 0)], v[np.where(on, network.branch_to_node, 0)]
+    a, b = v[..., np.where(on, network.branch_from_node, 0)], v[..., np.where(on, network.branch_to_node, 0)]
     into = np.real(a * np.conj(network.yff * a + network.yft * b)) * network.sn_mva
     base_ka = np.where(on, network.branch_i_base_from_ka, np.nan)
     rated = network.branch_i_max_from_ka / base_ka * network.sn_mva

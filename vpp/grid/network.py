@@ -25,6 +25,7 @@ from vpp.grid.tables import (
     Int32Array,
     IntArray,
     Loads,
+    Metered,
     Sgens,
     Shunts,
     Storages,
@@ -41,6 +42,7 @@ _TABLES: dict[str, Any] = {
     "switches": Switches,
     "taps": Taps,
     "shunts": Shunts,
+    "metered": Metered,
 }
 
 
@@ -108,6 +110,7 @@ class Network:
     switches: Switches
     taps: Taps
     shunts: Shunts
+    metered: Metered
 
     @property
     def n_bus(self) -> int:

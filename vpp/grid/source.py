@@ -24,7 +24,7 @@ from vpp.kernel.errors import NetworkError
 SCHEMES = ("simbench", "pandapower", "file")
 MATPOWER = (".m", ".mat")
 KNOWN = ".json (our own or pandapower), .m or .mat (MATPOWER), .zip or a folder of .xml (CGMES)"
-COMPILER_VERSION = 2  # raise it whenever compile.py or source.py changes what comes out
+COMPILER_VERSION = 3  # raise it whenever compile.py or source.py changes what comes out
 
 
 def resolve(spec: str, base: Path | None = None) -> str:

@@ -138,3 +138,19 @@ class Shunts:
     def __len__(self) -> int:
         """Count the elements."""
         return len(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What the source says is measured, one entry a quantity; values are none of the network's."""
+
+    quantity: tuple[str, ...]  # "vm_pu", "va_degree", "p_mw", "q_mvar" or "i_ka"
+    bus: Int32Array  # bus position; -1 for a branch
+    branch: Int32Array  # branch position; -1 for a bus
+    at_from: BoolArray  # at the branch's from end; without meaning at a bus
+    sigma: FloatArray  # standard deviation in the quantity's unit; NaN where the source states none
+    name: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self.quantity)

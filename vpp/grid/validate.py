@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from vpp.grid.engine_limits import elements, engines
 from vpp.grid.finding import LEVELS, GridFinding
 from vpp.grid.model import NetworkModel
 from vpp.grid.network import Network
@@ -74,8 +75,9 @@ def validate(model: NetworkModel, network: Network | None = None) -> list[GridFi
     check = _Check(model)
     with np.errstate(divide="ignore", invalid="ignore"):  # what divides by zero is found by another rule
         found = [finding for rule in RULES for finding in rule(check)]
+    found += elements(model, network)
     if network is not None:
-        found += _engines(network)
+        found += engines(network)
     return sorted(found, key=lambda f: LEVELS.index(f.level))
 
 
@@ -85,9 +87,9 @@ def _references(c: _Check) -> Iterator[GridFinding]:
         yield from c.say("no-bus", "error", kind, at < 0, f"{end} is no bus of the network", f"correct {end}, or add the bus")
     other = c.t["switch"]
     known = {"b": "bus", "l": "line", "t": "trafo", "t3": "trafo3w"}
+    there = {et: c.model.position(kind) for et, kind in known.items()}
     missing = [
-        et not in known or int(element) not in c.model.position(known[et])
-        for et, element in zip(other["et"].tolist(), other["element"].tolist())
+        et not in known or int(element) not in there[et] for et, element in zip(other["et"].tolist(), other["element"].tolist())
     ]
     yield from c.say(
         "no-element", "error", "switch", np.array(missing, np.bool_), "it switches nothing", "correct element and et"
@@ -225,7 +227,8 @@ def _connections(c: _Check) -> Iterator[GridFinding]:
         for end in _ENDS[kind]:
             at = c.at[kind, end]
             degree += np.bincount(at[at >= 0], minlength=n)
-    at = np.array([c.model.position().get(int(e), -1) for e in c.t["switch"]["element"]], np.int64)[c.t["switch"]["et"] == "b"]
+    position = c.model.position()
+    at = np.array([position.get(int(e), -1) for e in c.t["switch"]["element"]], np.int64)[c.t["switch"]["et"] == "b"]
     degree += np.bincount(at[at >= 0], minlength=n)
     alone = c.on("bus") & (degree == 0)
     yield from c.say("dangling-bus", "error", "bus", alone, "nothing connects it", "connect it, or take it out of service")
@@ -280,30 +283,6 @@ def _powers(c: _Check) -> Iterator[GridFinding]:
         yield from c.say("odd-voltage", "warning", kind, odd, "vm_pu is far from 1", "state it in per unit")
 
 
-def _unsupported(c: _Check) -> Iterator[GridFinding]:
-    """Elements that are left out."""
-    for kind, count in c.model.unsupported.items():
-        text = f"{count} elements of the source are of a kind that the format does not keep"
-        yield GridFinding("unsupported", "error", kind, (), text, "replace them by equivalent injections or branches")
-    zip_parts = sum(np.abs(c.t["load"][f"const_{a}_{b}_percent"]) for a in "zi" for b in "pq")
-    text = "depends on voltage; balanced engines take it as constant power"
-    yield from c.say(
-        "unsupported", "info", "load", c.on("load") & (zip_parts > 0), text, "use the three-phase solver where it matters"
-    )
-
-
-def _engines(network: Network) -> Iterator[GridFinding]:
-    """What each power-flow engine cannot do with this network."""
-    from vpp.grid.powerflow.tree import is_radial
-
-    if network.n_node and (reason := is_radial(network)):
-        yield GridFinding(
-            "engine", "info", "network", (), f"engine tree cannot solve it: {reason}", "use lightsim2grid or pandapower"
-        )
-    for note in network.notes:
-        yield GridFinding("note", "info", "network", (), note, "nothing to do if it is meant so")
-
-
 RULES: Final[tuple[Callable[[_Check], Iterator[GridFinding]], ...]] = (
-    _references, _numbers, _impedances, _levels, _taps, _connections, _powers, _unsupported,
+    _references, _numbers, _impedances, _levels, _taps, _connections, _powers,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpp.kernel.signals import ByteArray, FloatArray, IntArray
 
-QUANTITIES = {"vm_pu": "pu", "p_mw": "MW", "q_mvar": "Mvar", "loading": "1"}
+QUANTITIES = {"vm_pu": "pu", "p_mw": "MW", "q_mvar": "Mvar", "i_ka": "kA", "loading": "1"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from vpp.grid.contingency.measure import WORSE, Bounds, Extremes, Found, first_of, joined, measure, no_extremes, room
+from vpp.grid.contingency.measure import (
+    WORSE,
+    Bounds,
+    Extremes,
+    Found,
+    first_of,
+    joined,
+    measure,
+    measure_reverse,
+    no_extremes,
+    room,
+)
 from vpp.grid.contingency.outages import Outages, branch_title
 from vpp.grid.contingency.solve import OutageSolver
-from vpp.grid.limits import LOADING, QUANTITIES, VM_HIGH, VM_LOW, Checks, Limits, check
+from vpp.grid.limits import LOADING, QUANTITIES, REVERSE, VM_HIGH, VM_LOW, Checks, Limits, check, reverse_power
 from vpp.grid.network import Network
 from vpp.grid.powerflow.choose import check_first_solve, choose
 from vpp.grid.tables import BoolArray, ByteArray, ComplexArray, FloatArray, Int32Array, IntArray
@@ -25,11 +36,11 @@ class Violations(NamedTuple):
     Attributes:
         case: number of the outage.
         quantity: position in `vpp.grid.limits.QUANTITIES`.
-        element: bus of a voltage, branch of a loading.
-        value, limit: pu, or 1.0 = rated current.
+        element: bus of a voltage, branch of a loading or a reverse power.
+        value, limit: pu, 1.0 = rated current, MW.
         margin: what is left, in the same unit: negative.
         base: the value without an outage.
-        severity: -margin over the limit.
+        severity: -margin over the limit, of a reverse power over the rated one.
     """
 
     case: IntArray
@@ -45,7 +56,7 @@ class Violations(NamedTuple):
     def caused(self) -> BoolArray:
         """Mask of those that the outage makes, or makes worse."""
         worse = np.where(self.quantity == VM_LOW, -1.0, 1.0) * (self.value - self.base)
-        return ~(worse <= WORSE * self.base)
+        return ~(worse <= WORSE * np.abs(self.base))
 
 
 class Lost(NamedTuple):
@@ -153,6 +164,7 @@ def analyse(
     base = check_first_solve(engine, network, p_mw, q_mvar)
     flows, cases = network.flow_arrays(), len(outages)
     loading_base, vm_base = network.branch_flows(base.v).loading, network.bus_values(np.abs(base.v))
+    back_limit, (back_base, rated) = limits.reverse(network), reverse_power(network, base.v)
     extremes, converged = no_extremes(cases), np.zeros(cases, np.bool_)
     parts: list[Found] = []
     free = room(1024)
@@ -164,22 +176,28 @@ def analyse(
                 break
             free = room(2 * count)
         parts.append(first_of(free, count))
+        if limits.reverse_mw is not None:
+            parts.append(measure_reverse(network, back_limit, some, v, first, back_base, extremes))
         if keep is not None:
             keep(first, v)
         if progress is not None:
             progress(first + len(v), cases)
     lost = _lost(network, outages, p_mw, q_mvar)
-    violations = _ranked(joined(parts), _ranking(converged, lost, extremes), loading_base, vm_base)
+    bases = {LOADING: loading_base, VM_LOW: vm_base, VM_HIGH: vm_base, REVERSE: back_base}
+    violations = _ranked(joined(parts), _ranking(converged, lost, extremes), bases, rated)
     return Contingencies(network, outages, converged, extremes, lost, violations, check(network, base.v, limits), base.v)
 
 
-def _ranked(found: Found, ranking: IntArray, loading_base: FloatArray, vm_base: FloatArray) -> Violations:
-    """Complete and sort violations."""
-    loading, low = found.quantity == LOADING, found.quantity == VM_LOW
-    margin = np.where(low, found.value - found.limit, found.limit - found.value)
-    base = np.empty(len(found.case))
-    base[loading], base[~loading] = loading_base[found.element[loading]], vm_base[found.element[~loading]]
-    severity = -margin / found.limit
+def _ranked(found: Found, ranking: IntArray, bases: Mapping[int, FloatArray], rated: FloatArray) -> Violations:
+    """Complete and sort violations; ``bases`` are the values without an outage by quantity, ``rated`` powers of branches."""
+    margin = np.where(found.quantity == VM_LOW, found.value - found.limit, found.limit - found.value)
+    base, scale = np.empty(len(found.case)), found.limit.copy()
+    for quantity, values in bases.items():
+        mine = found.quantity == quantity
+        base[mine] = values[found.element[mine]]
+        if quantity == REVERSE:
+            scale[mine] = rated[found.element[mine]]
+    severity = -margin / scale
     place = np.empty(len(ranking), np.int64)
     place[ranking] = np.arange(len(ranking))
     order = np.lexsort((-severity, place[found.case]))

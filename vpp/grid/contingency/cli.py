@@ -24,6 +24,7 @@ Rating = Annotated[
     str, typer.Option(metavar="FACTORS", help="Factors on rated currents (season): 0.9, or line=0.9,trafo=1.1,line:12=0.8.")
 ]
 Emergency = Annotated[str, typer.Option(metavar="FACTORS", help="Factors on top of them while something is out.")]
+Reverse = Annotated[float | None, typer.Option(help="Highest power in MW from a transformer's low to its high side.")]
 Scale = Annotated[float, typer.Option(help="Factor on all injections.")]
 Top = Annotated[int, typer.Option(min=0, help="Rows to show; 0 for all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON, for programs.")]
@@ -34,7 +35,7 @@ def flow(
     spec: Spec,
     vm: Band = "",
     rating: Rating = "",
-    reverse: Annotated[float | None, typer.Option(help="Highest power in MW from a transformer's low to its high side.")] = None,
+    reverse: Reverse = None,
     unbalance: Annotated[float, typer.Option(min=0.0, help="Highest voltage unbalance, three-phase networks only.")] = 0.02,
     scale: Scale = 1.0,
     top: Top = 20,
@@ -97,6 +98,7 @@ def n1(
     vm: Band = "",
     rating: Rating = "",
     emergency: Emergency = "",
+    reverse: Reverse = None,
     scale: Scale = 1.0,
     restore: Annotated[bool, typer.Option("--restore", help="Propose a tie to close for what is lost.")] = False,
     top: Top = 20,
@@ -109,7 +111,7 @@ def n1(
     from vpp.grid.contingency.outages import pairs as pairs_of
 
     network = _network(spec, "n1")
-    limits = _limits(network, vm, rating, emergency, None)
+    limits = _limits(network, vm, rating, emergency, reverse)
     p, q = (scale * x for x in network.rated_injections())
     try:
         named = outages_named(network, split(pairs or kinds))

@@ -10,7 +10,8 @@ from numba import njit
 
 from vpp.grid.contingency.chord import Cases
 from vpp.grid.flows import FlowArrays, branch_flows_into
-from vpp.grid.limits import LOADING, VM_HIGH, VM_LOW
+from vpp.grid.limits import LOADING, REVERSE, VM_HIGH, VM_LOW, reverse_power
+from vpp.grid.network import Network
 from vpp.grid.tables import ByteArray, ComplexArray, FloatArray, Int32Array, IntArray
 
 WORSE = 1e-6  # relative; a violation that was there before is the outage's only where it is worse by more
@@ -154,3 +155,33 @@ def measure(
         extremes.vm_max_pu[case], extremes.vm_max_bus[case] = high if high_at >= 0 else np.nan, high_at
         extremes.severity[case], extremes.violations[case] = severity, count - before
     return count
+
+
+def measure_reverse(
+    network: Network, limit: FloatArray, cases: Cases, v: ComplexArray, first: int, base: FloatArray, extremes: Extremes
+) -> Found:
+    """What feeds back more than it may in a block's voltages (m, n_node), added to the extremes.
+
+    Args:
+        network: the network.
+        limit: (n_branch,) highest reverse power in MW, NaN where there is none.
+        cases: of the block.
+        v: (m, n_node) voltages.
+        first: number of the block's first case.
+        base: (n_branch,) reverse power without an outage.
+        extremes: of all cases.
+    """
+    at = np.flatnonzero(np.isfinite(limit))
+    back, rated = reverse_power(network, v)
+    back = back[:, at]
+    out = np.zeros((len(v), network.n_branch), np.bool_)
+    out[np.repeat(np.arange(len(v)), np.diff(cases.start)), cases.branch] = True
+    broken = (back > limit[at]) & ~out[:, at]  # a NaN is above nothing
+    excess = np.where(broken, (back - limit[at]) / rated[at], 0.0)
+    worse = np.where(back - base[at] <= WORSE * np.abs(base[at]), 0.0, excess)
+    some = slice(first, first + len(v))
+    extremes.severity[some] = np.maximum(extremes.severity[some], worse.max(axis=1, initial=0.0))
+    extremes.violations[some] += broken.sum(axis=1)
+    case, k = np.nonzero(broken)
+    quantity = np.full(len(case), REVERSE, np.uint8)
+    return Found(first + case, quantity, at[k].astype(np.int32), back[case, k], limit[at[k]])

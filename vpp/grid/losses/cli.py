@@ -83,9 +83,9 @@ def study(spec: str, reconfigured: bool) -> dict[str, Any]:
         out["reconfiguration"] = {
             "loss_kw": change.loss_mw * 1e3,
             "saved_kw": (change.before_mw - change.loss_mw) * 1e3,
-            "open": [_title(network, b) for b in change.to_open],
-            "close": [_title(network, b) for b in change.to_close],
-            "breaches": [_breach(network, b) for b in change.breaches],
+            "open": [_title(change.network, b) for b in change.to_open],
+            "close": [_title(change.network, b) for b in change.to_close],
+            "breaches": [_breach(change.network, b) for b in change.breaches],
         }
     return out
 

@@ -20,6 +20,7 @@ from vpp.grid.powerflow.port import net_injections
 from vpp.grid.tables import ComplexArray, FloatArray, IntArray
 from vpp.kernel.errors import Diverged, NetworkError
 
+TIE_PU = 1e-6  # impedance of a closed tie that is a switch between buses: small beside any line, and no loss to speak of
 GAIN = 1e-7  # of the losses: less is no reason to switch
 WHOLE_LOOP = 60  # lines of a loop that are all tried; of a longer one those of least current
 FEW = 12
@@ -30,8 +31,9 @@ class Reconfiguration:
     """What came of a reconfiguration.
 
     Attributes:
-        network: the network as it is to be, radial.
-        open_lines: branches that are open then; ``to_open`` and ``to_close`` what has to be switched, in pairs.
+        network: the network as it is to be, radial; a tie that is a switch between buses is a branch of kind "switch" in it.
+        open_lines: branches (of ``network``) that are open then; ``to_open`` and ``to_close`` what has to be switched, in
+            pairs.
         v: (n_node,) its voltages, pu.
         loss_mw, before_mw: the branches' losses then and at the start.
         breaches, breaches_before: limits that are not kept.
@@ -54,7 +56,8 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
     """Find open points of less losses.
 
     Args:
-        network: a radial network. Its ties are lines between energised buses that are out of service or open at a switch.
+        network: a radial network. Its ties are lines between energised buses that are out of service or open at a switch,
+            and open switches between energised buses; switches between buses that are closed stay closed.
         p_mw: (n_node,) injections.
         q_mvar: (n_node,) the same for reactive power.
         limits: (of ``network``'s nodes) what has to be kept, at a price; default: the bands of its buses.
@@ -64,8 +67,11 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
         Diverged: the power flow has no solution at the start.
     """
     whole = all_closed(network)
-    lines = np.flatnonzero((whole.branch_kind == BRANCH_KINDS.index("line")) & whole.branch_closed)
-    start = frozenset(lines[~network.branch_closed[lines]].tolist())
+    line, switch = (whole.branch_kind == BRANCH_KINDS.index(kind) for kind in ("line", "switch"))
+    ties = np.flatnonzero(switch & np.isin(whole.branch_id, network.switches.id[open_ties(network)]))
+    lines = np.flatnonzero(line & whole.branch_closed)  # lines come first in any network, so they keep their positions
+    start = frozenset([*lines[~network.branch_closed[lines]].tolist(), *ties.tolist()])
+    lines = np.concatenate([lines, ties])
     search = _Search(whole, lines, *_moved(network, whole, p_mw, q_mvar), _limits(network, whole, limits))
     if not search.is_radial(start):
         raise NetworkError(network.source, "is not radial, so there are no open points to move")
@@ -84,8 +90,18 @@ def reconfigure(network: Network, p_mw: FloatArray, q_mvar: FloatArray, limits: 
     )  # fmt: skip
 
 
+def open_ties(network: Network) -> IntArray:
+    """Positions of the open switches between two energised buses that nothing else makes one node."""
+    switches, node = network.switches, network.node_of_bus
+    between = ~switches.closed & (switches.other_bus >= 0)
+    a, b = node[switches.bus], np.where(between, node[switches.other_bus], -1)
+    return np.flatnonzero(between & (a >= 0) & (b >= 0) & (a != b))
+
+
 def all_closed(network: Network) -> Network:
-    """The network with every line between buses in service closed at both ends; branches keep their positions.
+    """The network with every line between buses in service closed at both ends, and every tie that is a switch a short line.
+
+    Branches keep their positions but for those of kind "switch", which come last.
 
     Its digest is empty: it is not what its source says, so pandapower does not get it from there.
     """
@@ -97,6 +113,12 @@ def all_closed(network: Network) -> Network:
     net.line["in_service"] = (live.loc[net.line.from_bus].to_numpy() & live.loc[net.line.to_bus].to_numpy()).astype(bool)
     at_line = (net.switch.et == "l").to_numpy()
     net.switch.loc[at_line, "closed"] = True
+    ties = open_ties(network)
+    if len(ties):
+        ids, kv = network.switches.id[ties], network.bus_vn_kv[network.switches.bus[ties]]
+        net.switch.loc[ids, "closed"] = True
+        net.switch["z_ohm"] = net.switch["z_ohm"].fillna(0.0).astype(float) if "z_ohm" in net.switch else 0.0
+        net.switch.loc[ids, "z_ohm"] = TIE_PU * kv**2 / network.sn_mva
     return compile_network(net, network.source, "", network.notes)
 
 
