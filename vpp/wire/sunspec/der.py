@@ -23,7 +23,7 @@ from vpp.wire.sunspec.images import Images
 from vpp.wire.sunspec.layout import BASE, Layout, lay_out
 from vpp.wire.sunspec.settings import CURVES, POINTS, Values, from_registers, to_registers
 
-MODERN: Final = (1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 715)
+MODERN: Final = (1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 714, 715)
 LEGACY: Final = (1, 103, 120, 121, 122, 123)
 STORES: Final[Mapping[str, tuple[int, ...]]] = {"modern": (713, 802), "legacy": (124,)}
 STORED: Final = 3  # curves, the one in force among them
@@ -31,6 +31,7 @@ COUNTS: Final[Mapping[int, Mapping[str, int]]] = {
     **{model: {"NCrv": STORED, "NPt": POINTS[model]} for model in (705, 706, 712)},
     **{model: {"NCrvSet": STORED, "NPt": POINTS[model]} for model in (707, 708, 709, 710)},
     711: {"NCtl": STORED},
+    714: {"NPrt": 1},
 }
 # Scale factors that do not depend on the size of a device.
 SCALES: Final[Mapping[str, int]] = {
@@ -138,10 +139,23 @@ class Ders:
         self._put(701, St=running, InvSt=np.where(running, 3.0, 0.0), ConnSt=on)
         self._put(103, W=p, VAr=r, VA=s, PF=pf * 100, Hz=t.f_hz, A=a, AphA=a, AphB=a, AphC=a, PhVphA=v, PhVphB=v, PhVphC=v)
         self._put(103, St=np.where(running, 4.0, 1.0), PPVphAB=v * np.sqrt(3.0))
-        self._put(122, WAval=t.p_avail_max_mw * 1e6, ECPConn=on)
+        self._put(714, **{"Prt[0].DCSta": running})
+        self._status(on, running, t)
         self._put(713, SoC=t.soc * 100, WHAvail=t.soc * self.plate.e_mwh * 1e6)
         self._put(124, ChaState=t.soc * 100, ChaSt=np.select([p > 0, p < 0], [3.0, 4.0], 6.0))
         self._put(802, SoC=t.soc * 100, W=p)
+
+    def _status(self, on: BoolArray, running: BoolArray, t: Telemetry) -> None:
+        """Model 122: connected, available and operating as bits 0 to 2; what is available; which controls of 123 act."""
+        if 122 not in self.models:
+            return
+        store, q_most = self.plate.e_mwh > 0, self.plate.q_mvar
+        state = on * 3.0 + running * 4.0
+        room = np.sqrt(np.maximum(self.plate.s_mva**2 - t.p_mw**2, 0.0))
+        self._put(122, PVConn=np.where(store, 0.0, state), StorConn=np.where(store, state, 0.0), ECPConn=on)
+        self._put(122, WAval=t.p_avail_max_mw * 1e6, VArAval=np.minimum(room, q_most) * 1e6)
+        enables = ("123.WMaxLim_Ena", "123.VArPct_Ena", "123.OutPFSet_Ena")
+        self._put(122, StActCtl=np.sum([(self.images.get(path) > 0) * 2.0**bit for bit, path in enumerate(enables)], axis=0))
 
     def beat(self, now_ns: int) -> None:
         """Move timers and heartbeats on: once a tick."""
@@ -259,6 +273,8 @@ class Ders:
         for stem in ("PFWInj", "PFWInjRvrt", "PFWAbs", "PFWAbsRvrt"):
             self._put(704, **{f"{stem}.PF": one})
         self._put(715, LocRemCtl=0 * one, OpCtl=one)
+        # What stands behind the inverter is known; its volts and amperes are not, there is no model of a DC side.
+        self._put(714, PrtAlrms=0 * one, **{"Prt[0].PrtTyp": (plate.e_mwh > 0) * one, "Prt[0].ID": one, "Prt[0].DCAlrm": 0 * one})
         self._put(713, WHRtg=wh, SoH=100 * one, Sta=0 * one)
         self._put(802, WHRtg=wh, WChaRteMax=c, WDisChaRteMax=p, LocRemCtl=0 * one, Typ=4 * one, State=3 * one)
         self._put(120, DERTyp=np.where(plate.e_mwh > 0, 82.0, 4.0), WRtg=p, VARtg=s, ARtg=a, VArRtgQ1=r, VArRtgQ4=-r)
