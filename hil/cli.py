@@ -78,8 +78,7 @@ def bench(
 
 def _arming(arm: bool, max_kw: float | None, max_kwh: float | None, for_min: float | None) -> Arming | None:
     """The leave that somebody gives on the command line."""
-    from hil.watchdog import Arming
-    from vpp.wire.clock import wall_ns
+    from hil.bench.guard import armed
 
     if not arm:
         if (max_kw, max_kwh, for_min) != (None, None, None):
@@ -87,7 +86,7 @@ def _arming(arm: bool, max_kw: float | None, max_kwh: float | None, for_min: flo
         return None
     if max_kw is None or max_kwh is None or for_min is None or min(max_kw, max_kwh, for_min) <= 0:
         raise typer.BadParameter("needs --max-kw, --max-kwh and --for-min, each above 0", param_hint="--arm")
-    return Arming(max_kw * 1e-3, max_kwh * 1e-3, wall_ns() + round(for_min * 60e9))
+    return armed(max_kw, max_kwh, for_min)
 
 
 @app.command()

@@ -14,6 +14,11 @@ from vpp.wire.clock import wall_ns
 SAME = 1e-9
 
 
+def armed(max_kw: float, max_kwh: float, for_min: float) -> Arming:
+    """Leave to write from this moment on."""
+    return Arming(max_kw * 1e-3, max_kwh * 1e-3, wall_ns() + round(for_min * 60e9))
+
+
 class GuardedEut:
     """Equipment that may be written to while the gate is open. What it came with may always be written back.
 

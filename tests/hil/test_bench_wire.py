@@ -233,7 +233,7 @@ def test_a_device_that_came_out_of_service_stays_so(right: DeviceServer, lab: La
         ("modbus://127.0.0.1:1/1?map=x", "no option 'map'"),
         ("modbus://127.0.0.1:1/1", "the bench speaks SunSpec"),
         ("sunspec://127.0.0.1:1/1?v_nom=much", "v_nom must be a number"),
-        ("dnp3://127.0.0.1:1/1", "no protocol 'dnp3'"),
+        ("gopher://127.0.0.1:1/1", "no protocol 'gopher'"),
     ],
 )
 def test_addresses_that_lead_nowhere(address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
