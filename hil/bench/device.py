@@ -81,7 +81,7 @@ class DeviceWorld(World):
     def heed(self) -> None:
         """Tell the model what the registers ask of it, where that has changed."""
         self.ders.bank.step(self.now_ns())
-        seen = self.ders.images.words[0, self.settings].tobytes(), self.ders.bank.value(0, "715.OpCtl")
+        seen = self.ders.said(), self.ders.bank.value(0, "715.OpCtl")
         if seen == self._seen:
             return
         self._seen = seen

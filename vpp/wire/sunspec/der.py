@@ -60,6 +60,7 @@ KEPT: Final = re.compile(
     r"|711\.Ctl\[.\]\.PMin|70[789]\..*MayTrip.*|710\..*MayTrip.*|(709|710)\..*MomCess.*|70[78]\..*MomCess\.Pt\[[12]\].*"
     r"|121\.(?!WMax$).*|123\..*(WinTms|RmpTms)|124\.(?!StorCtl_Mod|OutWRte|InWRte|InOutWRte_RvrtTms).*|802\.(?!CtrlHb).*"
 )
+SETTINGS: Final = re.compile(r"(70[3-9]|71[0-2]|123)\.")
 REACH: Final = 30000.0
 
 
@@ -117,6 +118,15 @@ class Ders:
         for register in layout.registers.values():  # what can be written is implemented, unless it is said otherwise
             if register.point.writable and register.number:
                 self.images.raw_put(register, np.zeros(plate.n))
+        self._settings_at = np.array(
+            [
+                r.at + k
+                for path, r in layout.registers.items()
+                if SETTINGS.match(path) and r.point.writable
+                for k in range(r.point.words)
+            ],
+            np.int64,
+        )
         self._ratings()
         self._curves(settings or {})
 
@@ -176,6 +186,17 @@ class Ders:
             follow |= self._by_124(asked)
         asked.mode = np.where(follow, FOLLOW, np.where(np.isfinite(asked.p_limit_mw), LIMIT, AUTONOMOUS))
         return asked
+
+    def hold(self, settings: Values) -> None:
+        """Put settings into the registers, name -> (n,); every stored curve becomes the one in force."""
+        for curve in range(STORED):
+            for path, values in to_registers(settings, curve).items():
+                if path in self.layout:
+                    self.images.put(path, values)
+
+    def said(self) -> bytes:
+        """The registers that settings are in, to see whether anything has changed in them; not what they count and tell."""
+        return self.images.words[:, self._settings_at].tobytes()
 
     def settings(self) -> Values:
         """Settings in force, as far as the models say them: name -> (n,)."""
@@ -289,7 +310,4 @@ class Ders:
                 self._put(model, **{f"{stem}Rslt": np.ones(self.plate.n)})
                 for curve in range(STORED):
                     self._put(model, **{f"{group}[{curve}].ReadOnly": np.full(self.plate.n, float(curve == 0))})
-        for curve in range(STORED):
-            for path, values in to_registers(settings, curve).items():
-                if path in self.layout:
-                    self.images.put(path, values)
+        self.hold(settings)
