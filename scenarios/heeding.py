@@ -33,9 +33,10 @@ def with_defaults(settings: Settings) -> FloatArray:
         code = load_code(DEFAULTS).at(float(f_hz) or NOMINAL_HZ).values
         here = np.flatnonzero(settings.f_nom_hz == f_hz)
         for pattern in FUNCTIONS:
-            rows = [s for s in Settings.signals if re.match(pattern, s.name)]
-            empty = here[~np.any(block[np.ix_([s.row for s in rows], here)], axis=0)]
-            for s in rows:
+            mine = [s for s in Settings.signals if re.match(pattern, s.name)]
+            rows = np.array([s.row for s in mine], np.int64)
+            empty = here[~np.any(block[np.ix_(rows, here)], axis=0)]
+            for s in mine:
                 block[s.row, empty] = 0.0 if s.name.endswith("_enable") else code.get(s.name, 0.0)
     return block
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from hil.bench.address import laboratory_at
+from hil.bench.address import emulator, laboratory_at
 from hil.bench.device import DeviceServer, DeviceWorld
 from hil.bench.laboratory import Laboratory
 from hil.bench.procedures import procedures_for
@@ -20,7 +20,7 @@ from hil.bench.session import Session
 from hil.watchdog import Arming
 from tests.hil.bench_device import bench, deaf, device, first_failure, reversed_vars, unadopted, verdicts
 from tests.hil.mutants import MUTANTS
-from tests.scenarios.small_runs import vpp
+from tests.scenarios.small_runs import start, vpp
 from vpp.kernel.errors import LinkError
 from vpp.wire.clock import wall_ns
 from vpp.wire.link import Answer, Status
@@ -252,6 +252,33 @@ def test_addresses_that_lead_nowhere(address: str, told: str, capsys: pytest.Cap
 def test_arming_needs_all_its_limits(words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert vpp("hil", "bench", "--suite", "volt-watt", *words) == 2
     assert told in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_device_that_dies_is_told_and_nothing_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the wall clock, as for other people's tools; then kill -9."""
+    process = start("hil", "device", "--port", "0", "--control-port", "0")
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert vpp("hil", "scan", address.removeprefix("sunspec://").partition("/")[0]) == 0
+        assert "inverter of the twin" in capsys.readouterr().out
+        with laboratory_at(address) as lab, Session(lab) as session:
+            settings = procedures_for(lab.eut, ("interoperability",))[1]
+            assert session.verdict(settings, 0).outcome is Outcome.PASSED
+            process.kill()
+            process.wait(30)
+            dead = session.verdict(settings, 1)
+    finally:
+        process.kill()
+        process.communicate()
+    assert dead.spoken == "not run"
+    assert "127.0.0.1" in dead.reason
+    assert {trouble.partition(":")[0] for trouble in session.troubles} >= {"sources", "settings", "service", "reading back"}
+
+
+def test_an_emulator_that_does_not_come() -> None:
+    with pytest.raises(LinkError, match="does not come"), emulator("nowhere.at.all:x"):
+        pass
 
 
 def test_an_instrument_needs_an_address(right: DeviceServer) -> None:
