@@ -18,6 +18,7 @@ from hil.bench.procedures import procedures_for
 from hil.bench.results import Basis, Outcome, by_clause
 from hil.bench.session import Session
 from hil.watchdog import Arming
+from scenarios.bench import InverterModel
 from tests.hil.bench_device import bench, deaf, device, first_failure, reversed_vars, unadopted, verdicts
 from tests.hil.mutants import MUTANTS
 from tests.scenarios.small_runs import start, vpp
@@ -114,6 +115,15 @@ def test_a_mistake_of_the_interface_fails_its_clause(mistake: Callable[[DeviceWo
             verdict = first_failure(lab, suite)
     assert verdict is not None
     assert verdict.clause.startswith(f"{clause}: IEEE 1547-2018")
+
+
+def test_category_two_at_50_hz_is_recognised_by_its_registers() -> None:
+    with device(InverterModel(f_nom_hz=50.0, category="II")) as server, bench(server) as lab:
+        assert (lab.eut.nameplate.f_nom_hz, lab.eut.nameplate.category) == (50.0, 2)
+        done = verdicts(lab, "ride-through")
+    ran = {v.procedure for v in done if v.outcome is Outcome.PASSED}
+    assert ran == {"voltage low II", "voltage high II", "frequency"}
+    assert [v for v in done if v.outcome is Outcome.FAILED] == []
 
 
 def test_without_a_meter_the_registers_are_believed(right: DeviceServer) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
+from hil.bench.address import laboratory_at
+from hil.bench.procedures import procedures_for
+from hil.bench.session import Session, run_all
 from hil.outlets import SunSpecOutlet
 from scenarios.build import System, build
 from scenarios.emulate import Site, emulate
@@ -51,24 +54,29 @@ class Street:
         return outlet
 
     @contextmanager
-    def client(self, unit: int) -> Iterator[SunSpecModbusClientDeviceTCP]:
-        """The SunSpec Alliance's client, while the servers run on a thread of their own."""
+    def served(self) -> Iterator[tuple[str, int]]:
+        """The servers run on a thread of their own; gives their address."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         asyncio.run_coroutine_threadsafe(self.site.emulator.start(), loop).result()
-        host, port = self.outlet.servers[0].address
-        device = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=10)
         try:
-            device.scan(connect=True)
-            device.connect()
-            yield device
-            device.disconnect()
+            yield self.outlet.servers[0].address
         finally:
             asyncio.run_coroutine_threadsafe(self.site.emulator.stop(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+    @contextmanager
+    def client(self, unit: int) -> Iterator[SunSpecModbusClientDeviceTCP]:
+        """The SunSpec Alliance's client."""
+        with self.served() as (host, port):
+            device = SunSpecModbusClientDeviceTCP(slave_id=unit, ipaddr=host, ipport=port, timeout=10)
+            device.scan(connect=True)
+            device.connect()
+            yield device
+            device.disconnect()
 
 
 def test_a_curve_that_is_adopted_moves_power_and_voltage(system: System) -> None:
@@ -120,6 +128,21 @@ def test_a_limit_is_a_setpoint_and_not_adopted_twice(system: System) -> None:
     assert street.heeding.adopted == 0
     assert told.p_mw[street.place(2)] == pytest.approx(0.2 * 0.010, rel=0.02)
     assert told.p_mw[street.place(1)] > 0.004
+
+
+def test_the_bench_writes_and_reads_back_every_setting_of_a_device_of_the_fleet(system: System) -> None:
+    street = Street(system)
+    with (
+        street.served() as (host, port),
+        laboratory_at(f"sunspec://{host}:{port}/2?emulated=yes") as lab,
+        Session(lab) as session,
+    ):
+        done = run_all(session, procedures_for(lab.eut, ("interoperability",))[:2])
+    assert {v.spoken for v in done} == {"passed, self-reported"}
+    assert len(done) == 1 + 72
+    assert session.troubles == []
+    street.step()
+    assert street.heeding.adopted == 0  # everything is as it was when the step came
 
 
 def test_defaults_fill_what_is_empty_and_only_that() -> None:
