@@ -13,6 +13,7 @@ from hil.links import modbus_served
 from hil.outlets import SunSpecOutlet, TableOutlet
 from hil.plain import plain_table
 from scenarios.build import System
+from scenarios.heeding import Heeding
 from vpp.kernel.errors import Finding, ScenarioError
 from vpp.kernel.fleet import CONTROL_NONE
 from vpp.kernel.grid_points import PointLayout
@@ -88,7 +89,8 @@ def emulate(
         rest = _without(spec, at)
         table = plain_table(spec.fleet, layout, only=rest)
         outlets.append(TableOutlet(modbus_served(table, host, plain_port), spec.fleet, layout.id, clock))
-    return Site(Emulator(system.plant, outlets, clock), tuple(where))
+    heeding = Heeding(system.plant, [outlet for outlet in outlets if isinstance(outlet, SunSpecOutlet)])
+    return Site(Emulator(heeding, outlets, clock), tuple(where))
 
 
 def _wanted(system: System, resources: Sequence[str]) -> IntArray:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from hil.bench.ports import Clock, DcSource, Eut, GridSource, Meter
+from hil.bench.ports import Clock, DcSource, Eut, GridSource, Meter, Reading
 from hil.bench.results import Basis, Trace
 from hil.bench.uncertainty import Uncertainty, required
 
 Sample = tuple[float, float, float, float, float]
+
+STEPS = 20  # in which time passes that nobody measures
+
+
+class Recorder(Protocol):
+    """A clock and meter in one that can be told to go on by itself for some time."""
+
+    def record(self, every_s: float, count: int) -> Sequence[tuple[float, Reading]]:
+        """Let time pass in steps, with a reading at the end of each: time and reading."""
+        ...
 
 
 class WallClock:
@@ -40,6 +52,7 @@ class Laboratory:
         eut: the equipment under test.
         clock: time.
         grid, dc, meter: sources and instrument, None where there is none.
+        recorder: clock and meter in one, where a single question can have many answers.
         fastest_s: the shortest interval at which measurements can be had.
         share: of the minimum required accuracy that is measured with; below 1 for a better laboratory.
         u: uncertainties that the criteria allow for.
@@ -52,6 +65,7 @@ class Laboratory:
     grid: GridSource | None = None
     dc: DcSource | None = None
     meter: Meter | None = None
+    recorder: Recorder | None = None
     fastest_s: float = 0.0
     share: float = 1.0
     name: str = ""
@@ -85,14 +99,19 @@ class Laboratory:
 
     def look(self) -> Sample:
         """Time, voltage, frequency, and power in per unit."""
-        reading = (self.eut if self.meter is None else self.meter).measure()
+        return self._sample(self.clock.now_s(), (self.eut if self.meter is None else self.meter).measure())
+
+    def _sample(self, now_s: float, reading: Reading) -> Sample:
         n = self.eut.nameplate
-        return self.clock.now_s(), reading.vm_pu, reading.f_hz, reading.p_mw / n.p_max_mw, reading.q_mvar / n.s_mva
+        return now_s, reading.vm_pu, reading.f_hz, reading.p_mw / n.p_max_mw, reading.q_mvar / n.s_mva
 
     def watch(self, duration_s: float, every_s: float) -> Trace:
         """Let time pass and measure; the first sample is of this moment."""
         count = max(1, math.ceil(duration_s / max(every_s, self.fastest_s, 1e-6) - 1e-9))
         samples = [self.look()]
+        if self.recorder is not None and self.meter is not None:
+            samples += [self._sample(*one) for one in self.recorder.record(duration_s / count, count)]
+            return Trace.of(samples)
         for _ in range(count):
             self.clock.advance(duration_s / count)
             samples.append(self.look())
@@ -100,5 +119,8 @@ class Laboratory:
 
     def settle(self, duration_s: float) -> None:
         """Let time pass without measuring, in steps that a model follows."""
-        for _ in range(20):
-            self.clock.advance(duration_s / 20)
+        if self.recorder is not None:
+            self.recorder.record(duration_s / STEPS, STEPS)
+            return
+        for _ in range(STEPS):
+            self.clock.advance(duration_s / STEPS)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from hil.bench.guard import armed
 from hil.bench.procedure import Procedure
 from hil.bench.procedures import SUITES, procedures_for
 from hil.bench.record import write_record
 from hil.bench.results import Outcome, Verdict
 from hil.bench.session import Session
 from hil.bench.targets import open_target
+from hil.watchdog import Arming
 
 BenchRow = tuple[Procedure, int]
 
@@ -33,7 +35,7 @@ class Bench:
         if unknown:
             raise pytest.UsageError(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
         self.config, self._stack = config, ExitStack()
-        lab = self._stack.enter_context(open_target(config.getoption("bench_target")))
+        lab = self._stack.enter_context(open_target(config.getoption("bench_target"), _arming(config.getoption("bench_arm"))))
         self.session = self._stack.enter_context(Session(lab))
         self.procedures = procedures_for(lab.eut, suites)
 
@@ -55,9 +57,20 @@ BENCH = pytest.StashKey[Bench]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the bench."""
     group = parser.getgroup("bench", "test bench, IEEE 1547.1")
-    group.addoption("--bench-target", default="model", help="a target by name, or module:function that gives a laboratory")
+    group.addoption("--bench-target", default="model", help="a target by name, an address, or module:function")
+    group.addoption("--bench-arm", default="", metavar="KW,KWH,MIN", help="leave to write to a device that is no model")
     group.addoption("--bench-suite", action="append", default=[], help="a suite; may be given several times (default: all)")
     group.addoption("--bench-out", default="", help="directory for report, raw data and manifest (default: none is written)")
+
+
+def _arming(text: str) -> Arming | None:
+    if not text:
+        return None
+    try:
+        max_kw, max_kwh, for_min = (float(part) for part in text.split(","))
+    except ValueError:
+        raise pytest.UsageError(f"--bench-arm is KW,KWH,MIN, not {text!r}") from None
+    return armed(max_kw, max_kwh, for_min)
 
 
 def _bench(config: pytest.Config) -> Bench:

@@ -95,6 +95,10 @@ class Eut(Protocol):
         """Manufacturer, model, serial number, firmware: whatever it tells."""
         ...
 
+    def raw(self) -> Mapping[str, str]:
+        """Its registers as they are, in pieces with names, for the record; empty where there are none."""
+        ...
+
     def limits(self) -> Mapping[str, Limits]:
         """The settings that it has, with what they can be set to."""
         ...
@@ -114,6 +118,10 @@ class Eut(Protocol):
 
     def connect(self, on: bool) -> None:
         """Permit service, or forbid it (IEEE 1547-2018, 4.10.2)."""
+        ...
+
+    def permitted(self) -> bool:
+        """Whether service is permitted."""
         ...
 
     def measure(self) -> Reading:

@@ -14,6 +14,9 @@ from hil.bench.tables import table
 
 SAMPLES = 50  # in a response time
 SLOWEST = 5  # fewer samples in a response time do not show a response
+# Settings that procedures write where there are any; equipment without them has a value of its own (the models of SunSpec
+# have no registers for them), and is judged by what the standard leaves to it.
+OWN_VALUE = frozenset({"ap_rt_s", "const_pf_rt_s", "const_q_rt_s", "qp_rt_s", "es_enable", "mc_enable"})
 UNITS = {"p": "pu of rated", "q": "pu of VA"}
 WORDS = {"p": "active power", "q": "reactive power"}
 
@@ -174,6 +177,13 @@ def settled_after(tr_s: float) -> float:
 
 def switched_off(names: Mapping[str, object]) -> dict[str, float]:
     """Every function off, trips included, and service entered at once: what procedures start from."""
-    return {name: 0.0 for name in names if name.endswith("_enable")} | {
-        name: value for name, value in {"qv_vref_auto": 0.0, "qv_vref_pu": 1.0, "set_exe_time_s": 0.0}.items() if name in names
-    }
+    wanted = {"qv_vref_auto": 0.0, "qv_vref_pu": 1.0, "set_exe_time_s": 0.0}
+    if "es_enable" not in names:
+        wanted |= {"es_delay_s": 0.0, "es_randomized_delay_s": 0.0, "es_ramp_s": 0.0}
+    off = {name: 0.0 for name in names if name.endswith("_enable")}
+    return off | {name: value for name, value in wanted.items() if name in names}
+
+
+def sided(time: str, limits: Mapping[str, object]) -> Literal["both", "due"]:
+    """How a response is judged: on both sides where its time can be set, else by what is due when the standard's is over."""
+    return "both" if time in limits else "due"

@@ -38,6 +38,7 @@ CHAINS: Final = (
     ("es_f_low_hz", "es_f_high_hz"),
     ("uv2_trip_v_pu", "uv1_trip_v_pu", "ov1_trip_v_pu", "ov2_trip_v_pu"),
     ("uf2_trip_f_hz", "uf1_trip_f_hz", "of1_trip_f_hz", "of2_trip_f_hz"),
+    *((f"{kind}2_trip_t_s", f"{kind}1_trip_t_s") for kind in ("uv", "ov", "uf", "of")),
     ("mc_lvrt_v1_pu", "mc_hvrt_v1_pu"),
 )
 

@@ -80,6 +80,7 @@ def _manifest(session: Session, clauses: Sequence[ClauseVerdict]) -> dict[str, A
         "restored": not session.troubles,
         "troubles": session.troubles,
         "settings": {"before": session.before, "after": session.after},
+        "registers": session.raw,
     }
 
 

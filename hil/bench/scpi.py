@@ -1,4 +1,4 @@
-"""Laboratory instruments over SCPI on TCP: grid source, DC source and meter; every exchange has a deadline.
+"""Laboratory instruments over SCPI on TCP: grid source, DC source, meter, clock; every exchange has a deadline.
 
 Commands differ from maker to maker, so they are data: `Words` are the usual ones, another instrument brings its own.
 """
@@ -16,6 +16,7 @@ from hil.bench.ports import Reading
 from vpp.kernel.errors import LinkError
 
 MAX_LINE = 65536
+RECORD = 200  # readings in one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Words:
     degrees: str = "SOUR:PHAS {:.3f}"
     watts: str = "SOUR:POW {:.3f}"
     reading: str = "MEAS:POW:ACT?;:MEAS:POW:REAC?;:MEAS:VOLT?;:MEAS:FREQ?"
+    time: str = "SYST:TIME?"
+    record: str = "SYST:TIME:REC? {:.9g},{:d}"
 
 
 class ScpiLink:
@@ -167,5 +170,34 @@ class ScpiMeter:
 
     def measure(self) -> Reading:
         """Read all four at once."""
-        watts, vars_, volts, hertz = self._link.numbers(self._link.words.reading, 4)
+        return self._reading(*self._link.numbers(self._link.words.reading, 4))
+
+    def _reading(self, watts: float, vars_: float, volts: float, hertz: float) -> Reading:
         return Reading(self._sign * watts / 1e6, self._sign * vars_ / 1e6, volts / self._v_nom, hertz)
+
+
+class LockStep(ScpiMeter):
+    """Clock and meter of an emulated laboratory: time stands until it is told to move on."""
+
+    def __init__(self, link: ScpiLink, v_nom: float) -> None:
+        """Drive it; asks what time it is."""
+        super().__init__(link, v_nom)
+        self._now_s = link.numbers(link.words.time, 1)[0]
+
+    def now_s(self) -> float:
+        """Seconds by that clock."""
+        return self._now_s
+
+    def advance(self, dt_s: float) -> None:
+        """Let time pass over there; it has when this returns."""
+        self.record(dt_s, 1)
+
+    def record(self, every_s: float, count: int) -> list[tuple[float, Reading]]:
+        """Let time pass in steps over there, with a reading at the end of each: time and reading."""
+        found: list[tuple[float, Reading]] = []
+        while len(found) < count:
+            n = min(count - len(found), RECORD)
+            numbers = self._link.numbers(self._link.words.record.format(every_s, n), 5 * n)
+            found += [(numbers[k], self._reading(*numbers[k + 1 : k + 5])) for k in range(0, 5 * n, 5)]
+        self._now_s = found[-1][0]
+        return found

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hil.bench.laboratory import Laboratory
-from hil.bench.procedure import SLOWEST, Procedure, Row, switched_off
+from hil.bench.procedure import OWN_VALUE, SLOWEST, Procedure, Row, switched_off
 from hil.bench.results import Basis, Finding, Outcome, Verdict
 from vpp.kernel.errors import VppError
 
@@ -25,6 +25,8 @@ class Session:
         verdicts: of the rows done so far.
         identity: what the equipment says of itself.
         before, after: settings before and after, read from the equipment.
+        permitted: whether service was permitted before.
+        raw: its registers before and after, where it has any.
         troubles: what went wrong while putting things back.
     """
 
@@ -33,6 +35,8 @@ class Session:
     identity: dict[str, str] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
+    permitted: bool = True
+    raw: dict[str, dict[str, str]] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     _at: tuple[Procedure, int] | None = None
 
@@ -40,16 +44,19 @@ class Session:
         """Note who it is and what it holds."""
         self.identity = dict(self.lab.eut.identity())
         self.before = self.lab.eut.read(sorted(self.lab.eut.limits()))
+        self.permitted = self.lab.eut.permitted()
+        self.raw["before"] = dict(self.lab.eut.raw())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Sources to nominal, settings as they were, service permitted; each tried whatever becomes of the others."""
+        """Sources to nominal, settings and permission of service as they were; each tried whatever becomes of the others."""
         eut = self.lab.eut
         for what, act in (
             ("sources", self.lab.nominal),
             ("settings", lambda: self.hold(self.before)),
-            ("service", lambda: eut.connect(True)),
+            ("service", lambda: eut.connect(self.permitted)),
             ("reading back", lambda: self.after.update(eut.read(sorted(self.before)))),
+            ("registers", lambda: self.raw.update(after=dict(eut.raw()))),
         ):
             try:
                 act()
@@ -95,7 +102,7 @@ class Session:
             return "no source: " + " and ".join({"grid": "AC (GridSource)", "dc": "DC (DcSource)"}[name] for name in missing)
         if row.response_s > 0.0 and self.lab.fastest_s > row.response_s / SLOWEST:
             return f"sampled every {self.lab.fastest_s:g} s, too slowly for a response time of {row.response_s:g} s"
-        lacking = sorted(set(procedure.settings) - set(self.lab.eut.limits()))
+        lacking = sorted(set(procedure.settings) - set(self.lab.eut.limits()) - OWN_VALUE)
         return f"the equipment has no setting {', '.join(lacking)}" if lacking else ""
 
     def _stand(self, procedure: Procedure, number: int) -> None:
@@ -117,7 +124,8 @@ class Session:
         if procedure.ready_s > 0.0:
             self.hold(off)
             lab.settle(ENTERS_S)
-            self.hold({**off, **procedure.settings})
+            there = self.lab.eut.limits()
+            self.hold({**off, **{name: value for name, value in procedure.settings.items() if name in there}})
             lab.settle(procedure.ready_s)
 
     def hold(self, values: Mapping[str, float]) -> None:

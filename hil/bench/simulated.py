@@ -104,6 +104,10 @@ class SimEut:
         """The model's."""
         return self._world.model.identity()
 
+    def raw(self) -> Mapping[str, str]:
+        """A model has no registers."""
+        return {}
+
     def limits(self) -> Mapping[str, Limits]:
         """The model's."""
         return self._world.model.limits()
@@ -119,6 +123,10 @@ class SimEut:
     def connect(self, on: bool) -> None:
         """Permit service or forbid it."""
         self._world.permit = on
+
+    def permitted(self) -> bool:
+        """Whether service is permitted."""
+        return self._world.permit
 
     def measure(self) -> Reading:
         """What it says of itself."""

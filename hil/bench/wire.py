@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -24,12 +25,24 @@ T = TypeVar("T")
 class Registers(Protocol):
     """A device's values by name, asynchronously."""
 
+    async def open(self) -> None:
+        """Connect, and find out what it has. Raises `LinkError`."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
     def names(self) -> Mapping[str, Limits]:
         """What it has: every name, with limits and resolution of those that can be written (others: any)."""
         ...
 
     async def identity(self) -> Mapping[str, str]:
         """Manufacturer, model, serial number, firmware (SunSpec model 1)."""
+        ...
+
+    async def raw(self) -> Mapping[str, str]:
+        """Every register as it is, in pieces with names, for the record."""
         ...
 
     async def read(self, names: Sequence[str]) -> Mapping[str, float]:
@@ -45,10 +58,10 @@ class WireEut:
     """Equipment behind `Registers`, with a deadline for every exchange.
 
     The exchanges run on an event loop in a thread of its own, so that procedures stay plain code. Use it as a context:
-    the nameplate is read on entering.
+    the device is opened and its nameplate read on entering.
     """
 
-    def __init__(self, registers: Registers, timeout_s: float = 5.0, name: str = "wire") -> None:
+    def __init__(self, registers: Registers, timeout_s: float = 30.0, name: str = "wire") -> None:
         """Name the device; nothing is read yet."""
         self._registers, self._timeout_s, self._name = registers, timeout_s, name
         self._loop = asyncio.new_event_loop()
@@ -56,9 +69,10 @@ class WireEut:
         self.nameplate: Nameplate
 
     def __enter__(self) -> Self:
-        """Start, and read the nameplate."""
+        """Start, connect, and read the nameplate."""
         self._thread.start()
         try:
+            self._do(self._registers.open())
             self.nameplate = self._nameplate()
         except BaseException:
             self.close()
@@ -70,7 +84,9 @@ class WireEut:
         self.close()
 
     def close(self) -> None:
-        """Stop the event loop and its thread."""
+        """Disconnect; stop the event loop and its thread."""
+        with suppress(LinkError):  # gone is gone
+            self._do(self._registers.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -97,9 +113,14 @@ class WireEut:
         """What it tells of itself."""
         return self._do(self._registers.identity())
 
+    def raw(self) -> Mapping[str, str]:
+        """Its registers as they are."""
+        return self._do(self._registers.raw())
+
     def limits(self) -> Mapping[str, Limits]:
-        """The settings among its names."""
-        return {name: limits for name, limits in self._registers.names().items() if name in Settings.names}
+        """The settings among its names; what is on the nameplate is none."""
+        plate = {f.name for f in fields(Nameplate)}
+        return {name: of for name, of in self._registers.names().items() if name in Settings.names and name not in plate}
 
     def write(self, values: Mapping[str, float]) -> None:
         """Write settings; those that it does not have are left out."""
@@ -114,6 +135,10 @@ class WireEut:
     def connect(self, on: bool) -> None:
         """Permit service or forbid it."""
         self._do(self._registers.write({"connect": float(on)}))
+
+    def permitted(self) -> bool:
+        """Whether service is permitted."""
+        return self._do(self._registers.read(["connect"]))["connect"] > 0.0
 
     def measure(self) -> Reading:
         """What it measures."""

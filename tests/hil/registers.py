@@ -35,6 +35,16 @@ class FakeRegisters:
         wide = Limits(-1e9, 1e9)
         return {**self._limits, **dict.fromkeys((*self._plate, "p_mw", "q_mvar", "vm_pu", "connect"), wide), "f_hz": wide}
 
+    async def open(self) -> None:
+        """It is there."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def raw(self) -> Mapping[str, str]:
+        """No registers, really."""
+        return {}
+
     async def identity(self) -> Mapping[str, str]:
         """Model 1."""
         return {"manufacturer": "ACME", "model": "Fake", "firmware": "7"}
@@ -45,6 +55,7 @@ class FakeRegisters:
             await asyncio.sleep(60.0)
         reading = self.world.measure()
         held = {**self._plate, **{name: getattr(reading, name) for name in ("p_mw", "q_mvar", "vm_pu", "f_hz")}}
+        held["connect"] = float(self.world.permit)
         held |= self.world.model.read([n for n in names if n in self._limits])
         return {n: round(held[n] / self._step(n)) * self._step(n) if n in self._limits else held[n] for n in names}
 

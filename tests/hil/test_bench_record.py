@@ -109,10 +109,11 @@ def test_the_plugin_makes_a_test_of_every_row(tmp_path: Path) -> None:
     [
         ({"bench_suite": ["nothing"]}, "no suite nothing; there are interoperability"),
         ({"bench_target": "modl"}, "did you mean model?"),
+        ({"bench_arm": "10,60"}, "--bench-arm is KW,KWH,MIN, not '10,60'"),
     ],
 )
 def test_the_plugin_knows_its_suites_and_targets(options: dict[str, object], told: str) -> None:
-    given = {"bench_target": "model", "bench_suite": [], "bench_out": "", **options}
+    given = {"bench_target": "model", "bench_suite": [], "bench_out": "", "bench_arm": "", **options}
     with pytest.raises((pytest.UsageError, DeviceError), match=re.escape(told)):
         Bench(SimpleNamespace(getoption=given.__getitem__))  # type: ignore[arg-type]
 

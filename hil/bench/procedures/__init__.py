@@ -27,11 +27,11 @@ Held = Mapping[str, float]
 SUITES: Final[Mapping[str, Callable[[Eut, Held], list[Procedure]]]] = {
     "interoperability": lambda eut, held: interoperability.procedures(eut.nameplate, eut.limits()),
     "limit-active-power": lambda eut, held: limit.procedures(eut.nameplate),
-    "constant-power-factor": lambda eut, held: reactive.power_factors(eut.nameplate),
+    "constant-power-factor": lambda eut, held: reactive.power_factors(eut.nameplate, eut.limits()),
     "constant-reactive-power": lambda eut, held: reactive.reactive_powers(eut.nameplate),
     "volt-var": lambda eut, held: volt_var.procedures(eut.nameplate),
     "volt-watt": lambda eut, held: volt_watt.procedures(eut.nameplate),
-    "watt-var": lambda eut, held: watt_var.procedures(eut.nameplate),
+    "watt-var": lambda eut, held: watt_var.procedures(eut.nameplate, eut.limits()),
     "frequency-droop": lambda eut, held: droop.procedures(eut.nameplate),
     "enter-service": lambda eut, held: service.procedures(eut.nameplate, held),
     "trip": lambda eut, held: trip.procedures(eut.nameplate, held),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from hil.bench import expected
-from hil.bench.ports import Nameplate
-from hil.bench.procedure import Expect, Procedure, Row, Step, settled_after, step_row
+from hil.bench.ports import Limits, Nameplate
+from hil.bench.procedure import Expect, Procedure, Row, Step, settled_after, sided, step_row
 from hil.bench.tables import table
 from hil.bench.uncertainty import required
 
@@ -16,9 +19,10 @@ BEYOND = 1.25
 SIDES = ((1.0, "injecting"), (-1.0, "absorbing"))
 
 
-def power_factors(n: Nameplate) -> list[Procedure]:
+def power_factors(n: Nameplate, limits: Mapping[str, Limits]) -> list[Procedure]:
     """Power factors least and middle, each injecting and absorbing."""
-    return [_factor(pf, sign, word, n) for pf in table("constant_power_factor")["pf"] for sign, word in SIDES]
+    side = sided("const_pf_rt_s", limits)
+    return [_factor(pf, sign, word, n, side) for pf in table("constant_power_factor")["pf"] for sign, word in SIDES]
 
 
 def reactive_powers(n: Nameplate) -> list[Procedure]:
@@ -46,9 +50,9 @@ def constant_settings(q_pu: float) -> dict[str, float]:
     return {"const_q_enable": 1.0, "const_q_pu": q_pu, "const_q_rt_s": SLOWEST_S}
 
 
-def _factor(pf: float, sign: float, word: str, n: Nameplate) -> Procedure:
+def _factor(pf: float, sign: float, word: str, n: Nameplate, side: Literal["both", "due"]) -> Procedure:
     values = factor_settings(pf, sign)
-    expect = Expect("q", expected.power_factor(values, n), "p", SLOWEST_S)
+    expect = Expect("q", expected.power_factor(values, n), "p", SLOWEST_S, side)
     rows = _rows(FACTOR, expect, table("constant_power_factor")["p_steps"], n, SLOWEST_S)
     return Procedure("constant-power-factor", f"{pf:.2f} {word}", values, tuple(rows))
 

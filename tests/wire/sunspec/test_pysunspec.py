@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +10,12 @@ from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP, SunSpecModbusCl
 from sunspec2.modbus.modbus import ModbusClientError
 
 from tests.wire import certificates
-from tests.wire.sunspec.fleet import CURVES, Hand, ders, serving
+from tests.wire.sunspec.fleet import CURVES, Hand, serving
 from vpp.kernel.setpoints import FOLLOW, LIMIT
 from vpp.wire.sunspec.der import Ders
 from vpp.wire.tls import server_context
 
-MODELS = [1, 103, 120, 121, 122, 123, 124, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 713, 715, 802]
-
-
-@pytest.fixture
-def clock() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-def made(clock: Hand) -> Ders:
-    return ders(clock)
-
-
-@pytest.fixture
-def client(made: Ders) -> Iterator[SunSpecModbusClientDeviceTCP]:
-    with serving(made) as server:
-        device = SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=server.address[1], timeout=10)
-        device.scan(connect=True)
-        device.connect()
-        yield device
-        device.disconnect()
+MODELS = [1, 103, 120, 121, 122, 123, 124, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 713, 714, 715, 802]
 
 
 def test_every_model_is_found_with_its_length(client) -> None:

@@ -54,14 +54,20 @@ class DerClient:
         """Read models again (none named: all). Raises `LinkError`."""
         for span in self.found.layout.models:
             if not models or span.model in models:
-                at = slice(span.at, span.at + span.length + 2)
-                try:
-                    words = await read_words(
-                        self.channel, self.found.unit, self.found.layout.base + at.start, span.length + 2, self.timeout_s
-                    )
-                except (ModbusError, TimeoutError, ValueError) as error:
-                    raise LinkError(f"unit {self.found.unit}", f"model {span.name}: {error or 'no answer'}") from error
-                self.found.image.words[0, at] = words
+                await self._read(span.at, span.at + span.length + 2, f"model {span.name}")
+
+    async def renew(self, first: str, last: str) -> None:
+        """Read the registers from one path to another again. Raises `LinkError`."""
+        end = self.found.layout.find(last)
+        await self._read(self.found.layout.find(first).at, end.at + end.point.words, f"{first} to {last}")
+
+    async def _read(self, begin: int, end: int, what: str) -> None:
+        start = self.found.layout.base + begin
+        try:
+            words = await read_words(self.channel, self.found.unit, start, end - begin, self.timeout_s)
+        except (ModbusError, TimeoutError, ValueError) as error:
+            raise LinkError(f"unit {self.found.unit}", f"{what}: {error or 'no answer'}") from error
+        self.found.image.words[0, begin:end] = words
 
     async def write(self, values: Mapping[str, float]) -> Told:
         """Write registers by path, neighbours in one request, in the order of the addresses; stops at the first refusal."""
@@ -91,8 +97,9 @@ class DerClient:
     async def write_settings(self, settings: Mapping[str, float], patience_s: float = 5.0) -> Told:
         """Write settings, adopt the curves that they belong to, and look that they are in force.
 
-        A curve is written whole: what is not named is taken over from the curve in force. What the models of the device
-        cannot say is an unknown point.
+        A curve is written whole: what is not named is taken over from the curve in force. Everything else is written only
+        where it differs, since memory wears. Functions go off before anything changes and on after it, so that no two of
+        them lead at once. What the models of the device cannot say is an unknown point.
         """
         try:
             await self.refresh(*(m for m in self.found.models if 703 <= m <= 712))
@@ -106,12 +113,30 @@ class DerClient:
         said, stands = to_registers(wanted, SPARE), to_registers(meant, SPARE)
         touched = {p.split(".")[0] for p in said if not np.array_equal(said[p], stands[p], equal_nan=True)}
         mine = {p: float(v[0]) for p, v in said.items() if p.split(".")[0] in touched and not np.isnan(v[0])}
-        switches = {p: v for p, v in mine.items() if "[" not in p}
-        result = await self.write({p: v for p, v in mine.items() if "[" in p})
-        for model in sorted({int(p[:3]) for p in mine if "[" in p} & self.found.models):
+        curved = {p.split(".")[0] for p in said if "[" in p and not np.array_equal(said[p], stands[p], equal_nan=True)}
+        whole = {p: v for p, v in mine.items() if "[" in p and p.split(".")[0] in curved}
+        try:
+            others = {p: v for p, v in mine.items() if "[" not in p and self._differs(p, v)}
+        except PointError as error:
+            return Told(Status.OUT_OF_RANGE, reason=str(error))
+        off = {p: v for p, v in others.items() if p.endswith("Ena") and v == 0.0}
+        on = {p: v for p, v in others.items() if p.endswith("Ena") and v != 0.0}
+        result = await self.write(off)
+        if result.accepted:
+            result = await self.write(whole)
+        for model in sorted({int(p[:3]) for p in whole} & self.found.models):
             if result.accepted:
                 result = await self._adopt(model, patience_s)
-        return await self.write(switches) if result.accepted else result
+        for part in ({p: v for p, v in others.items() if not p.endswith("Ena")}, on):
+            if result.accepted:
+                result = await self.write(part)
+        return result
+
+    def _differs(self, path: str, value: float) -> bool:
+        """Whether a register does not hold a value. Raises `PointError`."""
+        image, register = self.found.image, self.found.layout.find(path)
+        held = image.words[0, register.at : register.at + register.point.words]
+        return not np.array_equal(image.encoded(path, value), held)
 
     async def _adopt(self, model: int, patience_s: float) -> Told:
         _, stem = CURVES[model]

@@ -23,7 +23,7 @@ from vpp.wire.sunspec.images import Images
 from vpp.wire.sunspec.layout import BASE, Layout, lay_out
 from vpp.wire.sunspec.settings import CURVES, POINTS, Values, from_registers, to_registers
 
-MODERN: Final = (1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 715)
+MODERN: Final = (1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 714, 715)
 LEGACY: Final = (1, 103, 120, 121, 122, 123)
 STORES: Final[Mapping[str, tuple[int, ...]]] = {"modern": (713, 802), "legacy": (124,)}
 STORED: Final = 3  # curves, the one in force among them
@@ -31,6 +31,7 @@ COUNTS: Final[Mapping[int, Mapping[str, int]]] = {
     **{model: {"NCrv": STORED, "NPt": POINTS[model]} for model in (705, 706, 712)},
     **{model: {"NCrvSet": STORED, "NPt": POINTS[model]} for model in (707, 708, 709, 710)},
     711: {"NCtl": STORED},
+    714: {"NPrt": 1},
 }
 # Scale factors that do not depend on the size of a device.
 SCALES: Final[Mapping[str, int]] = {
@@ -59,6 +60,7 @@ KEPT: Final = re.compile(
     r"|711\.Ctl\[.\]\.PMin|70[789]\..*MayTrip.*|710\..*MayTrip.*|(709|710)\..*MomCess.*|70[78]\..*MomCess\.Pt\[[12]\].*"
     r"|121\.(?!WMax$).*|123\..*(WinTms|RmpTms)|124\.(?!StorCtl_Mod|OutWRte|InWRte|InOutWRte_RvrtTms).*|802\.(?!CtrlHb).*"
 )
+SETTINGS: Final = re.compile(r"(70[3-9]|71[0-2]|123)\.")
 REACH: Final = 30000.0
 
 
@@ -116,6 +118,15 @@ class Ders:
         for register in layout.registers.values():  # what can be written is implemented, unless it is said otherwise
             if register.point.writable and register.number:
                 self.images.raw_put(register, np.zeros(plate.n))
+        self._settings_at = np.array(
+            [
+                r.at + k
+                for path, r in layout.registers.items()
+                if SETTINGS.match(path) and r.point.writable
+                for k in range(r.point.words)
+            ],
+            np.int64,
+        )
         self._ratings()
         self._curves(settings or {})
 
@@ -138,10 +149,23 @@ class Ders:
         self._put(701, St=running, InvSt=np.where(running, 3.0, 0.0), ConnSt=on)
         self._put(103, W=p, VAr=r, VA=s, PF=pf * 100, Hz=t.f_hz, A=a, AphA=a, AphB=a, AphC=a, PhVphA=v, PhVphB=v, PhVphC=v)
         self._put(103, St=np.where(running, 4.0, 1.0), PPVphAB=v * np.sqrt(3.0))
-        self._put(122, WAval=t.p_avail_max_mw * 1e6, ECPConn=on)
+        self._put(714, **{"Prt[0].DCSta": running})
+        self._status(on, running, t)
         self._put(713, SoC=t.soc * 100, WHAvail=t.soc * self.plate.e_mwh * 1e6)
         self._put(124, ChaState=t.soc * 100, ChaSt=np.select([p > 0, p < 0], [3.0, 4.0], 6.0))
         self._put(802, SoC=t.soc * 100, W=p)
+
+    def _status(self, on: BoolArray, running: BoolArray, t: Telemetry) -> None:
+        """Model 122: connected, available and operating as bits 0 to 2; what is available; which controls of 123 act."""
+        if 122 not in self.models:
+            return
+        store, q_most = self.plate.e_mwh > 0, self.plate.q_mvar
+        state = on * 3.0 + running * 4.0
+        room = np.sqrt(np.maximum(self.plate.s_mva**2 - t.p_mw**2, 0.0))
+        self._put(122, PVConn=np.where(store, 0.0, state), StorConn=np.where(store, state, 0.0), ECPConn=on)
+        self._put(122, WAval=t.p_avail_max_mw * 1e6, VArAval=np.minimum(room, q_most) * 1e6)
+        enables = ("123.WMaxLim_Ena", "123.VArPct_Ena", "123.OutPFSet_Ena")
+        self._put(122, StActCtl=np.sum([(self.images.get(path) > 0) * 2.0**bit for bit, path in enumerate(enables)], axis=0))
 
     def beat(self, now_ns: int) -> None:
         """Move timers and heartbeats on: once a tick."""
@@ -162,6 +186,17 @@ class Ders:
             follow |= self._by_124(asked)
         asked.mode = np.where(follow, FOLLOW, np.where(np.isfinite(asked.p_limit_mw), LIMIT, AUTONOMOUS))
         return asked
+
+    def hold(self, settings: Values) -> None:
+        """Put settings into the registers, name -> (n,); every stored curve becomes the one in force."""
+        for curve in range(STORED):
+            for path, values in to_registers(settings, curve).items():
+                if path in self.layout:
+                    self.images.put(path, values)
+
+    def said(self) -> bytes:
+        """The registers that settings are in, to see whether anything has changed in them; not what they count and tell."""
+        return self.images.words[:, self._settings_at].tobytes()
 
     def settings(self) -> Values:
         """Settings in force, as far as the models say them: name -> (n,)."""
@@ -259,6 +294,8 @@ class Ders:
         for stem in ("PFWInj", "PFWInjRvrt", "PFWAbs", "PFWAbsRvrt"):
             self._put(704, **{f"{stem}.PF": one})
         self._put(715, LocRemCtl=0 * one, OpCtl=one)
+        # What stands behind the inverter is known; its volts and amperes are not, there is no model of a DC side.
+        self._put(714, PrtAlrms=0 * one, **{"Prt[0].PrtTyp": (plate.e_mwh > 0) * one, "Prt[0].ID": one, "Prt[0].DCAlrm": 0 * one})
         self._put(713, WHRtg=wh, SoH=100 * one, Sta=0 * one)
         self._put(802, WHRtg=wh, WChaRteMax=c, WDisChaRteMax=p, LocRemCtl=0 * one, Typ=4 * one, State=3 * one)
         self._put(120, DERTyp=np.where(plate.e_mwh > 0, 82.0, 4.0), WRtg=p, VARtg=s, ARtg=a, VArRtgQ1=r, VArRtgQ4=-r)
@@ -273,7 +310,4 @@ class Ders:
                 self._put(model, **{f"{stem}Rslt": np.ones(self.plate.n)})
                 for curve in range(STORED):
                     self._put(model, **{f"{group}[{curve}].ReadOnly": np.full(self.plate.n, float(curve == 0))})
-        for curve in range(STORED):
-            for path, values in to_registers(settings, curve).items():
-                if path in self.layout:
-                    self.images.put(path, values)
+        self.hold(settings)

@@ -54,6 +54,9 @@ PLAIN: Final[Mapping[str, tuple[str, float]]] = {
     "mc_hvrt_v1_pu": ("708.Crv[{c}].MomCess.Pt[0].V", 0.01),
     "const_pf_enable": ("704.PFWInjEna", 1.0),
     "const_pf": ("704.PFWInj.PF", 1.0),
+    "const_q_enable": ("704.VarSetEna", 1.0),
+    "ap_limit_enable": ("704.WMaxLimPctEna", 1.0),
+    "ap_limit_pu": ("704.WMaxLimPct", 0.01),
 }
 # Setting -> register of reactive power, whose unit the curve's DeptRef tells.
 REACTIVE: Final[Mapping[str, str]] = {
@@ -69,8 +72,31 @@ TRIPS: Final[Mapping[int, tuple[str, str, str, float, int]]] = {
     710: ("of1", "of2", "Hz", 1.0, 1),
 }
 POINTS: Final[Mapping[int, int]] = {705: 4, 706: 2, 707: 3, 708: 3, 709: 3, 710: 3, 712: 6}
-VA_MAX_PCT: Final = 3.0
+# Where momentary cessation stands; it is off where neither has a point in use.
+CESSATION: Final = ("707.Crv[{c}].MomCess.ActPt", "708.Crv[{c}].MomCess.ActPt")
+VA_MAX_PCT: Final = 3.0  # in DeptRef of a curve, and in VarSetMod
+VARS: Final = 4.0
 OVER_EXCITED: Final = 0.0
+
+
+def register_of(setting: str) -> tuple[str, float] | None:
+    """The register that says a setting ({c}: number of the curve) and the factor from its unit; None: there is none."""
+    if setting in PLAIN:
+        return PLAIN[setting]
+    if setting in REACTIVE:
+        return REACTIVE[setting], 0.01
+    for model, (slow, fast, quantity, factor, _) in TRIPS.items():
+        unit = "v_pu" if quantity == "V" else "f_hz"
+        for name, point in ((fast, 0), (slow, 2)):
+            if setting == f"{name}_trip_{unit}":
+                return f"{model}.Crv[{{c}}].MustTrip.Pt[{point}].{quantity}", factor
+            if setting == f"{name}_trip_t_s":
+                return f"{model}.Crv[{{c}}].MustTrip.Pt[{point}].Tms", 1.0
+    others = {
+        "const_pf_excitation": ("704.PFWInj.Ext", 1.0), "const_q_pu": ("704.VarSetPct", 0.01), "trip_enable": ("707.Ena", 1.0),
+        "mc_enable": (CESSATION[0], 1.0),
+    }  # fmt: skip
+    return others.get(setting)
 
 
 def to_registers(settings: Mapping[str, FloatArray], curve: int) -> Values:
@@ -85,6 +111,11 @@ def to_registers(settings: Mapping[str, FloatArray], curve: int) -> Values:
             said[path[:3] + f".Crv[{curve}].DeptRef"] = np.full_like(settings[signal], VA_MAX_PCT)
     if "const_pf_excitation" in settings:
         said["704.PFWInj.Ext"] = np.where(settings["const_pf_excitation"] < 0, 1.0, OVER_EXCITED)
+    if "const_q_pu" in settings:
+        said["704.VarSetPct"] = settings["const_q_pu"] * 100.0
+        said["704.VarSetMod"] = np.full_like(settings["const_q_pu"], VA_MAX_PCT)
+    if "mc_enable" in settings:
+        said.update({path.format(c=curve): np.where(settings["mc_enable"] > 0, 1.0, 0.0) for path in CESSATION})
     for model, trip in TRIPS.items():
         said.update(_say_trip(settings, model, trip, curve))
     for model in (705, 706, 712):
@@ -116,6 +147,10 @@ def from_registers(get: Get, var_per_va: FloatArray, w_per_va: FloatArray, model
                     meant[signal] = get(path.format(c=curve)) * 0.01 * reference
     if 704 in models:
         meant["const_pf_excitation"] = np.where(get("704.PFWInj.Ext") == OVER_EXCITED, 1.0, -1.0)
+        meant["const_q_pu"] = _constant(get, var_per_va, w_per_va, models)
+    ceases = [get(path.format(c=curve)) for path in CESSATION if int(path[:3]) in models]
+    if ceases:
+        meant["mc_enable"] = np.minimum(np.max(ceases, axis=0), 1.0)
     enabled = []
     for model, trip in TRIPS.items():
         if model in models:
@@ -130,6 +165,13 @@ def _reference(code: FloatArray, var_per_va: FloatArray, w_per_va: FloatArray) -
     """What 100 % is, of nameplate VA. Percent of what is available means nothing without the moment: NaN."""
     known = np.select([code == 0, code == 1, code == VA_MAX_PCT], [w_per_va, var_per_va, np.ones_like(code)], np.nan)
     return np.asarray(known, np.float64)
+
+
+def _constant(get: Get, var_per_va: FloatArray, w_per_va: FloatArray, models: frozenset[int]) -> FloatArray:
+    """Constant reactive power of nameplate VA, by the unit that the device's mode tells; NaN where that is of the moment."""
+    mode = get("704.VarSetMod")
+    share = get("704.VarSetPct") * 0.01 * _reference(mode, var_per_va, w_per_va)
+    return np.where(mode == VARS, get("704.VarSet") / get("702.VAMaxRtg"), share) if 702 in models else share
 
 
 def _say_trip(
