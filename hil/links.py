@@ -24,7 +24,8 @@ class Where:
     Attributes:
         protocol: a key of `SCHEMES`.
         host, port: where it listens.
-        unit: who is meant of those behind the port: Modbus unit, DNP3 outstation address, 104 station.
+        unit: who is meant of those behind the port: Modbus unit, DNP3 outstation address, 104 station, number of
+            a 61850 device.
         options: what stands behind the question mark.
     """
 
@@ -179,8 +180,33 @@ def _iec104_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> By
     return carried(table, rows, quality)
 
 
+def _iec61850_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
+    from vpp.wire.iec61850.client import Iec61850Link
+
+    return Iec61850Link(table, (where.host, where.port), clock=clock, name=name)
+
+
+def _iec61850_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+    from vpp.wire.iec61850.server import Iec61850Served
+
+    return Iec61850Served(table, address, clock=clock)
+
+
+def _iec61850_parse(point: Point) -> object:
+    from vpp.wire.iec61850.address import parse
+
+    return parse(point)
+
+
+def _iec61850_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    from vpp.wire.iec61850.quality import carried
+
+    return carried(quality)
+
+
 _SUNSPEC_MAPS: Final = {"pv": "sunspec-inverter", "wind": "sunspec-inverter", "battery": "sunspec-battery"}
 _PARKS: Final = {"pv": "park_104", "wind": "park_104"}
+_DERS: Final = {"pv": "der_61850", "wind": "der_61850", "battery": "der_61850"}
 # The stacks are loaded when a link is made: some need an extra.
 SCHEMES: Final[dict[str, Scheme]] = {
     "modbus": Scheme("modbus", 502, 1, range(256), "unit", _modbus_link, _modbus_served, _modbus_parse),
@@ -192,6 +218,10 @@ SCHEMES: Final[dict[str, Scheme]] = {
     "iec104": Scheme(
         "iec104", 2404, 1, range(1, 65535), "station", _iec104_link, _iec104_served, _iec104_parse, _iec104_carried,
         reports=True, maps=_PARKS,
+    ),
+    "iec61850": Scheme(
+        "iec61850", 102, 1, range(1, 10000), "device", _iec61850_link, _iec61850_served, _iec61850_parse, _iec61850_carried,
+        reports=True, maps=_DERS,
     ),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ alone: no 32-bit number holds it, and the others' leases are lengths of time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +31,7 @@ METER_STATION: Final = 65000
 INPUTS: Final = 20  # DNP3: analogue inputs a device
 BIG: Final = 1e4  # MW or Mvar: more than any resource has; stands for "no limit"
 ENDS: Final = "valid_until_ns"
+FIRST: Final = re.compile(r"^([A-Z]*)1(?=[:/])")  # where the first device's number stands in an address
 SHEETS: Final[dict[str, type[Signals]]] = {"telemetry": Telemetry, "applied": Setpoints, "setpoints": Setpoints}
 
 # Signal -> (wire type, scale) where values go as integers; the steps are finer than any meter.
@@ -89,10 +91,9 @@ def plain_map(protocol: str, wire: str = "") -> DeviceMap:
     """The plain table of one device as a device map: what stands at each unit, station or outstation."""
     rows = []
     for point in PLAIN[protocol].device("device", 0, wire or PLAIN[protocol].kind):
-        _, colon, rest = point.address.partition(":")
         row: dict[str, object] = {"sheet": point.sheet, "signal": point.signal, "wire": point.wire, "scale": point.scale}
         row |= {"quality": point.quality, "access": point.access, "low": point.low, "high": point.high}
-        row["address"] = point.address if protocol == "dnp3" else "{unit}" + colon + rest
+        row["address"] = FIRST.sub(r"\g<1>{unit}", point.address)
         rows.append(row)
     return DeviceMap(NAME, "Every signal as it stands in the fleet.", protocol, (), "none", 0.0, tuple(rows))
 
@@ -156,10 +157,28 @@ def _words(point: Point) -> int:
     return WIRE_TYPES[point.wire].bits // 16
 
 
+def _iec61850(name: str, i: int, kind: str) -> Rows:
+    """Generic inputs and outputs (IEC 61850-7-4, GGIO), a logical device for each."""
+    read = write = 1
+    for sheet, face in SHEETS.items():
+        for signal in face.signals:
+            if signal.name == ENDS:
+                continue
+            if sheet == "setpoints":
+                yield _native(name, signal.name, sheet, f"DER{i + 1}/GGIO1.AnOut{write}.Oper.ctlVal.f[CO]", kind)
+                write += 1
+            else:
+                yield _native(name, signal.name, sheet, f"DER{i + 1}/GGIO1.AnIn{read}.mag.f[MX]", kind)
+                read += 1
+
+
 PLAIN: Final[dict[str, Plain]] = {
     "modbus": Plain("float32", _modbus, lambda name, of, k, n, kind: _point(name, of, "points", f"{METER_UNIT}:input:{k}", kind)),
     "dnp3": Plain("integer", _dnp3, lambda name, of, k, n, kind: _native(name, of, "points", f"AI:{n * INPUTS + k}", kind)),
     "iec104": Plain(
         "float32", _iec104, lambda name, of, k, n, kind: _native(name, of, "points", f"{METER_STATION}:{1 + k}", kind)
+    ),
+    "iec61850": Plain(
+        "float32", _iec61850, lambda name, of, k, n, kind: _native(name, of, "points", f"GRID/GGIO1.AnIn{1 + k}.mag.f[MX]", kind)
     ),
 }

@@ -63,6 +63,7 @@ WIRES: Final = {
     "modbus-integer": Wire("modbus", "integer"),
     "dnp3": Wire("dnp3"),
     "iec104": Wire("iec104"),
+    "iec61850": Wire("iec61850"),
 }
 
 

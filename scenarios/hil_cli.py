@@ -30,7 +30,7 @@ def emulate(
     devices: Annotated[
         list[str] | None, typer.Option("--device", metavar="ID", help="A resource or an entry; may be repeated. Default: all.")
     ] = None,
-    protocol: Annotated[str, typer.Option(help="sunspec, modbus, dnp3 or iec104.")] = "sunspec",
+    protocol: Annotated[str, typer.Option(help="sunspec, modbus, dnp3, iec104 or iec61850.")] = "sunspec",
     device_map: Annotated[
         str,
         typer.Option(
@@ -160,7 +160,7 @@ def _quantiles(h: Histogram) -> str:
 def parity(
     scenario: ScenarioArgument,
     overrides: Overrides = None,
-    wire: Annotated[str, typer.Option(help="modbus (float32) or modbus-integer (scaled integers).")] = "modbus",
+    wire: Annotated[str, typer.Option(help="modbus (float32), modbus-integer (scaled), dnp3, iec104, iec61850.")] = "modbus",
     out: Out = RUNS,
 ) -> None:
     """Run a scenario in process and over a wire on loopback, in lock-step, and certify that both decided the same."""

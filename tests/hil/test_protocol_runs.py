@@ -27,7 +27,7 @@ orders:
   - {at: 2016-06-21T12:00:02, until: 2016-06-21T12:10, resources: inverter, limit_mw: 0.002}
   - {at: 2016-06-21T12:00:02, until: 2016-06-21T12:10, resources: battery, p_mw: -0.003}
 """
-MAPS = {"modbus": {"plain"}, "dnp3": {"plain", "mesa_der"}, "iec104": {"plain", "park_104"}}
+MAPS = {"modbus": {"plain"}, "dnp3": {"plain", "mesa_der"}, "iec104": {"plain", "park_104"}, "iec61850": {"der_61850"}}
 
 
 @pytest.fixture(scope="module", params=MAPS)

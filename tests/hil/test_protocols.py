@@ -241,7 +241,7 @@ def test_the_plain_table_has_room_for_many(protocol: str, kind: str) -> None:
     layout = PointLayout(("a", "b"), ("vm_pu", "loading"), ("", ""))
     table = plain_table(fleet(), layout, kind, protocol=protocol)
     assert len(table) >= 2 * 27 + 2
-    fits = kind in {"modbus": ("integer", "float32", "float64"), "dnp3": ("integer",), "iec104": ("float32",)}[protocol]
+    fits = kind in {"modbus": ("integer", "float32", "float64"), "dnp3": ("integer",)}.get(protocol, ("float32",))
     if fits:
         assert all(SCHEMES[protocol].parse(point) for point in table.points)
         own = plain_map(protocol, kind).on_wire("pv", SCHEMES[protocol].unit)
@@ -269,7 +269,12 @@ async def listening(protocol: str) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize(
     ("protocol", "bare", "named"),
-    [("modbus", "unit 1", "unit 1"), ("iec104", "server", "station 1"), ("dnp3", "outstation 10", "outstation 10")],
+    [
+        ("modbus", "unit 1", "unit 1"),
+        ("iec104", "server", "station 1"),
+        ("dnp3", "outstation 10", "outstation 10"),
+        ("iec61850", "server", "server"),
+    ],
 )
 def test_scan_finds_the_protocol(protocol: str, bare: str, named: str) -> None:
     async def test() -> None:

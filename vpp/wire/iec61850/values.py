@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
+from open61850 import data as encodings
 from open61850.data import ArrayData, BitStringData, BoolData, FloatData, IECData, IntData, StructureData, UIntData
 from open61850.mms.types import MmsType, PrimitiveType
+
+
+def _float32(raw: bytes) -> float:
+    return float(struct.unpack("!f", raw)[0])
+
+
+# open61850 0.9 looks for the shortest decimal of every float32 that it reads, and fails on the largest of them.
+encodings._shortest_float32 = _float32
 
 
 def raw_of(data: IECData | None) -> float | None:
     """The number that data stands for; None where it stands for none."""
     if isinstance(data, FloatData):
-        # The library gives the shortest decimal of a float32: the number itself is the float32 next to it.
+        # Whoever made it may have given a decimal: the number on the wire is the float32 next to it.
         return data.value if data.double else float(np.float32(data.value))
     if isinstance(data, BoolData | IntData | UIntData):
         return float(data.value)
