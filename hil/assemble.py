@@ -27,6 +27,7 @@ class Wired:
         lease_s: length of what is written; 0: the device has no leases.
         arming: leave to write.
         policy: how the link is kept.
+        reports: the device reports what changes; what it does not report is as it was.
     """
 
     link: Link
@@ -34,6 +35,7 @@ class Wired:
     lease_s: float = 0.0
     arming: Arming | None = None
     policy: Policy = field(default_factory=Policy)
+    reports: bool = False
 
 
 def field_plant(
@@ -44,6 +46,7 @@ def field_plant(
     chance: Callable[[int], Chance],
     patience_s: float = 5.0,
     clock: WallClock = wall_ns,
+    own_time: bool = False,
 ) -> FieldPlant:
     """A plant of these links.
 
@@ -54,6 +57,7 @@ def field_plant(
         chance: seeded random numbers for a link's number: the jitter with which a broken link is tried again.
         patience_s: longest time without a tick before everything is taken back.
         clock: of the links; ages and leases are counted by its steady companion.
+        own_time: the devices' clocks and the controllers' are not the same: a value's time is the tick that first saw it.
     """
     set_back_ns = steady(clock)() - clock()  # a leave must not grow when somebody sets the wall clock
     dead_man, events = DeadMan(round(patience_s * 1e9)), list[Event]()
@@ -66,5 +70,5 @@ def field_plant(
         keeper = Supervisor(one.link, clock, chance(number), one.policy)
         leave = one.arming and replace(one.arming, until_ns=one.arming.until_ns + set_back_ns)
         gate = Gate(len(ids), one.emulated, leave)
-        stations.append(Station(keeper, commands, gate, dead_man, column, events.append))
-    return FieldPlant(fleet, tuple(stations), layout or PointLayout(), dead_man, events)
+        stations.append(Station(keeper, commands, gate, dead_man, column, events.append, one.reports))
+    return FieldPlant(fleet, tuple(stations), layout or PointLayout(), dead_man, events, own_time)

@@ -16,10 +16,12 @@ from vpp.kernel.setpoints import AUTONOMOUS, FOLLOW, LIMIT, Setpoints
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
 from vpp.wire.control import Control
 from vpp.wire.points import PointTable
+from vpp.wire.types import WIRE_TYPES
 
 LEASES: Final = ("p_limit_lease_s", "p_follow_lease_s", "q_follow_lease_s")
 SWITCHES: Final = ("p_limit_on", "p_follow_on", "q_follow_on")
 RENEWALS: Final = 3.0  # a lease is renewed so many times in its length
+BEAT_NS: Final = 1_000_000_000  # a sign of life is given so often, where a device waits for one
 _MODE, _Q_MODE, _P, _LIMIT = Setpoints.mode.row, Setpoints.q_mode.row, Setpoints.p_mw.row, Setpoints.p_limit_mw.row
 _NEVER: Final = np.iinfo(np.int64).min // 2
 
@@ -77,12 +79,14 @@ class Commands:
         low = np.array([points[r].low for r in self.rows])
         self._fixed = self._control & (low == self._high)  # a band of one value: always written with it
         self._beats = self._control & (self._signal == Control.heartbeat.row)
+        self._turn = np.array([min(WIRE_TYPES[points[r].wire].high, points[r].high, 65535.0) + 1.0 for r in self.rows])
         switches = {(p.resource, p.signal) for p in points if p.sheet == "control" and p.signal in SWITCHES}
         modal = {p.resource for p in points if p.sheet == "setpoints" and p.signal == "mode"}
         self._modal = np.array([name in modal for name in self.ids], np.bool_)
         self._switched = {s: np.array([(i, s) in switches for i in self.ids], np.bool_) for s in SWITCHES}
         self._held = np.full(len(self.rows), np.nan)
         self._told_ns = np.full(len(self.rows), _NEVER)
+        self._q_led = np.zeros(len(self.ids), np.bool_)
         self._leased = np.zeros(len(self.ids), np.bool_)
         self._leased[self._resource[self._control]] = True
         self._order = np.argsort(self.rows, kind="stable")
@@ -97,23 +101,26 @@ class Commands:
         always = ~self._modal & ~self._switched["p_follow_on"]
         given[_P] = np.where(~self._modal & ~follows, self.p_safe_mw, block[_P])
         write[_P] = self._modal | follows | always
-        write[Setpoints.q_mvar.row] = self._modal | q_follows | ~self._switched["q_follow_on"]
+        q_row = Setpoints.q_mvar.row
+        given[q_row] = np.where(~self._modal & ~q_follows, 0.0, block[q_row])
+        self._q_led |= q_follows  # who never led it leaves it to the device's own curve
+        write[q_row] = self._modal | q_follows | (~self._switched["q_follow_on"] & self._q_led)
         write[_LIMIT] = self._modal | limits | ~self._switched["p_limit_on"]
         control = np.full((len(Control.signals), block.shape[1]), np.nan)
         for name, on in zip(SWITCHES, (limits, follows, q_follows)):
             control[[s.row for s in Control.signals if s.name == name]] = on
         for name in LEASES:
             control[[s.row for s in Control.signals if s.name == name]] = self.lease_s
-        control[Control.heartbeat.row] = self._beat % 65536
         values = np.where(self._set, given[np.where(self._set, self._signal, 0), self._resource], 0.0)
         values = np.where(self._control, control[np.where(self._control, self._signal, 0), self._resource], values)
         values = np.where(self._fixed, self._high, values)
+        values = np.where(self._beats, self._beat % self._turn, values)
         values = np.where(self._set & np.isposinf(values) & np.isfinite(self._high), self._high, values)
         go = np.where(self._set, write[np.where(self._set, self._signal, 0), self._resource], True)
         return values, np.asarray(go, np.bool_)
 
     def due(self, now_ns: int, block: FloatArray) -> Due:
-        """What has to be written now: what changed, what was refused before, and leases that have to be renewed.
+        """What has to be written now: what changed, what was refused before, leases that have to be renewed, signs of life.
 
         A stored register is written only where its value changes; it is never renewed.
         """
@@ -127,6 +134,7 @@ class Commands:
         moved = np.zeros(len(self.ids), np.bool_)
         moved[self._resource[(changed | (go & old)) & ~self._stored]] = True
         out = changed | (go & ~self._stored & (moved & self._leased)[self._resource])
+        out |= self._beats & active[self._resource] & (now_ns - self._told_ns >= BEAT_NS)
         if out.any():
             self._beat += 1
         return Due(tuple((self.rows[at], values[at]) for s in (0, 1, 2) if (at := out & (self._stage == s)).any()))

@@ -8,34 +8,39 @@ from typing import Annotated, Final
 import typer
 
 Address = Annotated[
-    str, typer.Argument(metavar="ADDRESS", help="sunspec://HOST:PORT/UNIT or modbus://…?map=NAME", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ADDRESS", help="sunspec://HOST:PORT/UNIT, or modbus://…?map=NAME, dnp3://…, iec104://…", show_default=False
+    ),
 ]
 FAILED: Final = 1
 
 
 def scan(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where to look; nothing is written.", show_default=False)],
-    units: Annotated[str, typer.Option(metavar="A-B", help="Modbus units to ask.")] = "1-1",
-    timeout_s: Annotated[float, typer.Option("--timeout", metavar="S", help="How long one unit may take to answer.")] = 1.0,
+    units: Annotated[
+        str, typer.Option(metavar="A-B", help="Modbus units, outstations or stations to ask. Default: the usual ones.")
+    ] = "",
+    timeout_s: Annotated[float, typer.Option("--timeout", metavar="S", help="How long an answer may take.")] = 1.0,
 ) -> None:
-    """Find out what is there: protocol, SunSpec models, nameplate."""
+    """Find out what is there: Modbus with SunSpec models and nameplate, IEC 104, DNP3 or MMS.
+
+    With PROTOCOL://HOST:PORT only that protocol is tried.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    from hil.links import Where
-    from hil.look import scan as look
+    from hil.scan import scan as look
 
     low, _, high = units.partition("-")
     try:
-        wanted = range(int(low), int(high or low) + 1)
+        wanted = range(int(low), int(high or low) + 1) if units else ()
     except ValueError:
         raise typer.BadParameter("must be like 1 or 1-10", param_hint="--units") from None
-    found = asyncio.run(look(Where.of(address), wanted, timeout_s))
+    found = asyncio.run(look(address, wanted, timeout_s))
     console = Console()
     for unit in found:
-        console.print(
-            Text.assemble((f"unit {unit.unit}", "bold cyan"), f"  {unit.protocol}  {' · '.join(filter(None, unit.texts))}")
-        )
+        console.print(Text.assemble((unit.title, "bold cyan"), f"  {unit.protocol}  {' · '.join(filter(None, unit.texts))}"))
         if unit.models:
             console.print(f"  models {', '.join(map(str, unit.models))}", soft_wrap=True)
         for what, value, of in unit.plate:
@@ -43,7 +48,8 @@ def scan(
         for finding in unit.findings:
             console.print(Text(f"  {finding}", "yellow"), soft_wrap=True)
     if not found:
-        console.print(Text(f"somebody listens at {address}, but no unit of {units} answers", "yellow"), soft_wrap=True)
+        asked = f"no {units} answers" if units else "nobody answers to any protocol"
+        console.print(Text(f"somebody listens at {address}, but {asked}", "yellow"), soft_wrap=True)
         raise typer.Exit(FAILED)
 
 

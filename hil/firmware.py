@@ -28,6 +28,8 @@ class Firmware:
     Attributes:
         n: devices.
         modal: (n,) True where the wire carries the setpoints' own modes; else switches say what leads.
+        switched: (3, n) True where there is such a switch; a setpoint without one leads from when it is written.
+        patience_s: (n,) of a device without leases: after so long without a sign of life it leads itself; 0: never.
         held: setpoints as written.
         control: (signals, n) of `Control` as written; ``remote`` may be set from here (0: somebody works at the device).
         ends_ns: (3, n) when limit, active and reactive setpoint end unless they are renewed.
@@ -36,6 +38,8 @@ class Firmware:
 
     n: int
     modal: BoolArray
+    switched: BoolArray | None = None
+    patience_s: FloatArray | None = None
     held: Setpoints = field(init=False)
     control: FloatArray = field(init=False)
     ends_ns: IntArray = field(init=False)
@@ -47,6 +51,9 @@ class Firmware:
         self.control = np.zeros((len(Control.signals), self.n))
         self.control[_ROWS["remote"]] = 1.0
         self.ends_ns = np.full((len(SWITCHES), self.n), FOREVER)
+        self._written = np.zeros((len(SWITCHES), self.n), np.bool_)
+        self._alone = np.zeros_like(self._written) if self.switched is None else ~self.switched & ~self.modal
+        self._patience = np.zeros(self.n) if self.patience_s is None else self.patience_s
 
     def reboot(self, at: IntArray) -> None:
         """Switch devices off and on: whatever was written is forgotten."""
@@ -54,6 +61,7 @@ class Firmware:
         self.control[:, at] = 0.0
         self.control[_ROWS["remote"], at] = 1.0
         self.ends_ns[:, at] = FOREVER
+        self._written[:, at] = False
 
     def take(self, now_ns: int, is_control: BoolArray, signal: IntArray, device: IntArray, value: FloatArray) -> Answer:
         """Take written values, all or none; the columns say for each where it belongs."""
@@ -64,13 +72,15 @@ class Firmware:
             return Answer(Status.OUT_OF_RANGE, "a switch is 0 or 1")
         self.held.block[signal[~is_control], device[~is_control]] = value[~is_control]
         self.control[signal[is_control], device[is_control]] = value[is_control]
-        if not (self.control[_LEASE].any() or np.any(self.ends_ns != FOREVER)):
+        for f, setpoint in enumerate(_SETPOINT):
+            self._written[f, device[~is_control & (signal == setpoint)]] = True
+        if not (self.control[_LEASE].any() or self._patience.any() or np.any(self.ends_ns != FOREVER)):
             return ACCEPT  # nobody's lease runs
         beats = is_control & (signal == _ROWS["heartbeat"])
         for f, (switch, lease, setpoint) in enumerate(zip(_SWITCH, _LEASE, _SETPOINT)):
             again = beats | (is_control & ((signal == switch) | (signal == lease))) | (~is_control & (signal == setpoint))
             at = np.unique(device[again])
-            length = np.round(self.control[lease, at] * 1e9).astype(np.int64)
+            length = np.round(np.maximum(self.control[lease, at], self._patience[at]) * 1e9).astype(np.int64)
             self.ends_ns[f, at] = np.where(length > 0, now_ns + length, FOREVER)
         return ACCEPT
 
@@ -80,7 +90,7 @@ class Firmware:
         if over.any():
             self._end(over)
         out = Setpoints(self.held.block.copy())
-        limit, follow, q_follow = self.control[_SWITCH] > 0.0
+        limit, follow, q_follow = (self.control[_SWITCH] > 0.0) | (self._alone & self._written)
         mode = np.where(follow, float(FOLLOW), np.where(limit, float(LIMIT), float(AUTONOMOUS)))
         out.mode = np.where(self.modal, self.held.mode, mode)
         out.q_mode = np.where(self.modal, self.held.q_mode, np.where(q_follow, float(FOLLOW), float(AUTONOMOUS)))
@@ -92,5 +102,6 @@ class Firmware:
         self.fell_back += int(over.sum())
         for f, switch in enumerate(_SWITCH):
             self.control[switch, over[f]] = 0.0
+            self._written[f, over[f]] = False
             self.held.block[Setpoints.q_mode.row if f == 2 else Setpoints.mode.row, over[f] & self.modal] = AUTONOMOUS
         self.ends_ns[over] = FOREVER

@@ -1,16 +1,20 @@
-"""Links and servers by the name of their protocol."""
+"""Links and servers by the name of their protocol: `SCHEMES` is the one table of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from vpp.kernel.errors import LinkError
+from vpp.kernel.signals import ByteArray, IntArray
 from vpp.wire.clock import WallClock, wall_ns
 from vpp.wire.link import Link, Served
-from vpp.wire.points import PointTable
+from vpp.wire.points import Point, PointTable
 
-PORTS = {"modbus": 502, "sunspec": 502}
+YES: Final = ("yes", "true", "1")
+PIPELINE: Final = 16  # requests at once towards our own Modbus server; a device is asked one thing at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +22,10 @@ class Where:
     """An address as a user writes it: ``protocol://host:port/unit?key=value&…``.
 
     Attributes:
-        protocol: modbus or sunspec.
+        protocol: a key of `SCHEMES`.
         host, port: where it listens.
-        unit: Modbus unit identifier.
+        unit: who is meant of those behind the port: Modbus unit, DNP3 outstation address, 104 station, number of
+            a 61850 device.
         options: what stands behind the question mark.
     """
 
@@ -34,33 +39,198 @@ class Where:
     def of(cls, text: str, default: str = "modbus") -> Where:
         """Read an address; without a protocol it is ``default``. Raises `LinkError`."""
         parts = urlsplit(text if "://" in text else f"{default}://{text}")
-        if parts.scheme not in PORTS:
-            raise LinkError(text, f"there is no protocol {parts.scheme!r}; there are {', '.join(PORTS)}")
+        scheme = SCHEMES.get(parts.scheme)
+        if scheme is None:
+            raise LinkError(text, f"there is no protocol {parts.scheme!r}; there are {', '.join(SCHEMES)}")
         try:
-            port = parts.port or PORTS[parts.scheme]
-            unit = int(parts.path.strip("/") or 1)
+            port = scheme.port if parts.port is None else parts.port
+            unit = int(parts.path.strip("/") or scheme.unit)
             options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
         except ValueError as error:
             raise LinkError(text, f"is not protocol://host:port/unit?key=value: {error}") from None
-        if not parts.hostname or not 0 <= unit <= 255:
-            raise LinkError(text, "a host and a unit of 0 … 255 are needed, as in modbus://192.0.2.7:502/1")
+        if not parts.hostname or unit not in scheme.units:
+            low, high = scheme.units[0], scheme.units[-1]
+            example = f"{parts.scheme}://192.0.2.7:{scheme.port}/{scheme.unit}"
+            article = "an" if scheme.word[0] in "aeio" else "a"
+            raise LinkError(text, f"a host and {article} {scheme.word} of {low} … {high} are needed, as in {example}")
         return cls(parts.scheme, parts.hostname, port, unit, options)
 
     def __str__(self) -> str:
         """The address without its options."""
         return f"{self.protocol}://{self.host}:{self.port}/{self.unit}"
 
+    @property
+    def scheme(self) -> Scheme:
+        """What is known of its protocol."""
+        return SCHEMES[self.protocol]
 
-def modbus_link(table: PointTable, host: str, port: int, *, name: str, clock: WallClock = wall_ns, in_flight: int = 1) -> Link:
-    """A Modbus TCP client of a table; ``in_flight`` requests at once, 1 for devices that do not know pipelining."""
+    @property
+    def emulated(self) -> bool:
+        """Whether there is a model behind it, as the address says."""
+        return self.options.get("emulated", "no") in YES
+
+    @property
+    def peers(self) -> tuple[str, str, int, int, bool]:
+        """What those have in common who share a connection."""
+        return self.scheme.wire, self.host, self.port, 0 if self.scheme.shared else self.unit, self.emulated
+
+
+MakeLink = Callable[[PointTable, Where, str, WallClock], Link]
+MakeServed = Callable[[PointTable, tuple[str, int], int, WallClock], Served]
+Carried = Callable[[PointTable, IntArray, ByteArray], ByteArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A protocol.
+
+    Attributes:
+        wire: what is spoken; two schemes of one wire share connections.
+        port, unit: where it listens if nothing else is said, and who is meant there.
+        units: who can be meant.
+        word: what such a one is called.
+        link: makes a client: (table, where, name, clock).
+        served: makes a server of a table at an address: (table, (host, port), unit, clock).
+        parse: reads a point's address; raises `PointError` where it is none.
+        carried: what arrives of a quality on the way from server to client: (table, rows, quality); None: nothing.
+        shared: all units behind a port are reached by one connection.
+        reports: the device reports by itself what changes; what it does not report is as it was.
+        maps: kind of resource -> the shipped device map for it.
+    """
+
+    wire: str
+    port: int
+    unit: int
+    units: range
+    word: str
+    link: MakeLink
+    served: MakeServed
+    parse: Callable[[Point], object]
+    carried: Carried | None = None
+    shared: bool = True
+    reports: bool = False
+    maps: Mapping[str, str] = field(default_factory=dict)
+
+
+def _modbus_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
     from vpp.wire.modbus.channel import TcpChannel
     from vpp.wire.modbus.client import ModbusLink
 
-    return ModbusLink(table, TcpChannel(host, port, in_flight=in_flight), clock=clock, name=name)
+    channel = TcpChannel(where.host, where.port, in_flight=PIPELINE if where.emulated else 1)
+    return ModbusLink(table, channel, clock=clock, name=name)
 
 
-def modbus_served(table: PointTable, host: str, port: int, *, clock: WallClock = wall_ns) -> Served:
-    """A Modbus TCP server of a table."""
+def _modbus_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
     from vpp.wire.modbus.served import ModbusServed
 
-    return ModbusServed(table, (host, port), clock=clock)
+    return ModbusServed(table, address, clock=clock)
+
+
+def _modbus_parse(point: Point) -> object:
+    from vpp.wire.modbus.address import parse
+
+    return parse(point)
+
+
+def _dnp3_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
+    from vpp.wire.dnp3.client import Dnp3Link, Session
+
+    return Dnp3Link(table, (where.host, where.port), clock=clock, session=Session(outstation=where.unit), name=name)
+
+
+def _dnp3_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+    from vpp.wire.dnp3.server import Dnp3Served
+
+    return Dnp3Served(table, address, clock=clock, outstation=unit)
+
+
+def _dnp3_parse(point: Point) -> object:
+    from vpp.wire.dnp3.address import parse
+
+    return parse(point)
+
+
+def _dnp3_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    from vpp.wire.dnp3.quality import carried
+
+    return carried(table, rows, quality)
+
+
+def _iec104_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
+    from vpp.wire.iec104.client import Iec104Link
+
+    return Iec104Link(table, (where.host, where.port), clock=clock, name=name)
+
+
+def _iec104_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+    from vpp.wire.iec104.server import Iec104Served
+
+    return Iec104Served(table, address, clock=clock)
+
+
+def _iec104_parse(point: Point) -> object:
+    from vpp.wire.iec104.points import parse
+
+    return parse(point)
+
+
+def _iec104_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    from vpp.wire.iec104.points import carried
+
+    return carried(table, rows, quality)
+
+
+def _iec61850_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
+    from vpp.wire.iec61850.client import Iec61850Link
+
+    return Iec61850Link(table, (where.host, where.port), clock=clock, name=name)
+
+
+def _iec61850_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+    from vpp.wire.iec61850.server import Iec61850Served
+
+    return Iec61850Served(table, address, clock=clock)
+
+
+def _iec61850_parse(point: Point) -> object:
+    from vpp.wire.iec61850.address import parse
+
+    return parse(point)
+
+
+def _iec61850_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    from vpp.wire.iec61850.quality import carried
+
+    return carried(quality)
+
+
+_SUNSPEC_MAPS: Final = {"pv": "sunspec-inverter", "wind": "sunspec-inverter", "battery": "sunspec-battery"}
+_PARKS: Final = {"pv": "park_104", "wind": "park_104"}
+_DERS: Final = {"pv": "der_61850", "wind": "der_61850", "battery": "der_61850"}
+# The stacks are loaded when a link is made: some need an extra.
+SCHEMES: Final[dict[str, Scheme]] = {
+    "modbus": Scheme("modbus", 502, 1, range(256), "unit", _modbus_link, _modbus_served, _modbus_parse),
+    "sunspec": Scheme("modbus", 502, 1, range(256), "unit", _modbus_link, _modbus_served, _modbus_parse, maps=_SUNSPEC_MAPS),
+    "dnp3": Scheme(
+        "dnp3", 20000, 10, range(65520), "outstation", _dnp3_link, _dnp3_served, _dnp3_parse, _dnp3_carried,
+        shared=False, reports=True, maps={"battery": "mesa_der"},
+    ),
+    "iec104": Scheme(
+        "iec104", 2404, 1, range(1, 65535), "station", _iec104_link, _iec104_served, _iec104_parse, _iec104_carried,
+        reports=True, maps=_PARKS,
+    ),
+    "iec61850": Scheme(
+        "iec61850", 102, 1, range(1, 10000), "device", _iec61850_link, _iec61850_served, _iec61850_parse, _iec61850_carried,
+        reports=True, maps=_DERS,
+    ),
+}  # fmt: skip
+
+
+def link(table: PointTable, where: Where, name: str = "", clock: WallClock = wall_ns) -> Link:
+    """A client of a table at an address; nothing is opened."""
+    return where.scheme.link(table, where, name or str(where), clock)
+
+
+def served(table: PointTable, where: Where, clock: WallClock = wall_ns) -> Served:
+    """A server of a table at an address (port 0: a free one); nothing is opened."""
+    return where.scheme.served(table, (where.host, where.port), where.unit, clock)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hil.commands import SWITCHES
 from hil.emulator import Clock
 from hil.firmware import Firmware
 from hil.watchdog import columns_of
@@ -31,6 +32,7 @@ class TableOutlet:
         fleet: all resources.
         meters: ids of the network's meters.
         clock: the devices' time.
+        patience_s: after so long without a sign of life its devices lead themselves, where the table has one; 0: never.
         frozen: nothing is published: the server answers, but its values stand still.
         refusing: commands are answered with this; None: they are taken.
     """
@@ -39,6 +41,7 @@ class TableOutlet:
     fleet: Fleet
     meters: tuple[str, ...]
     clock: Clock
+    patience_s: float = 0.0
     frozen: bool = False
     refusing: Answer | None = None
     column: IntArray = field(init=False)
@@ -54,8 +57,7 @@ class TableOutlet:
         named = {p.resource for p in points if p.sheet != "points"}
         ids = tuple(name for name in self.fleet.id if name in named)
         self.column = columns_of(self.fleet.id, ids)
-        modal = {p.resource for p in points if p.signal == "mode" and p.sheet == "setpoints"}
-        self.firmware = Firmware(len(ids), np.array([name in modal for name in ids], np.bool_))
+        self.firmware = _firmware(self.table, ids, self.patience_s)
         told = np.array(["r" in p.access for p in points], np.bool_)
         self._sheets = {}
         n = len(points)
@@ -95,7 +97,7 @@ class TableOutlet:
         self._put(rows, told.block[at], told.quality[at], told.time_ns[at])
         rows, _, meters = self._sheets["points"]
         self._put(rows, points.value[meters], points.quality[meters], points.time_ns[meters])
-        self._publish_held(now_ns, seen.applied.block[:, self.column])
+        self._publish_held(now_ns, self._as_told(seen.applied.block[:, self.column]))
 
     def reboot(self, devices: IntArray | None = None) -> None:
         """Switch devices off and on: what was written is forgotten."""
@@ -123,8 +125,31 @@ class TableOutlet:
         answer = self.firmware.take(now_ns, self._is_control[at], self._signal[at], self._device[at], command.value)
         if answer.status == Status.ACCEPTED and not self.frozen:
             # A read-back right behind the command finds what the device holds now, not what it held a step ago.
-            self._publish_held(now_ns, self.firmware.setpoints(now_ns).block, np.unique(self._device[at]))
+            held = self._as_told(self.firmware.setpoints(now_ns).block)
+            self._publish_held(now_ns, held, np.unique(self._device[at]))
         return answer
+
+    def _as_told(self, block: FloatArray) -> FloatArray:
+        """What is applied, as a device tells it: without modes no limit is the highest that it knows."""
+        out, row = block.copy(), Setpoints.p_limit_mw.row
+        free = np.isposinf(out[row]) & ~self.firmware.modal
+        out[row, free] = self.fleet.p_max_mw[self.column[free]]
+        return out
+
+
+def _firmware(table: PointTable, ids: tuple[str, ...], patience_s: float) -> Firmware:
+    """The control parts of the devices of a table, as far as it has places for them."""
+    place = {name: i for i, name in enumerate(ids)}
+    n = len(ids)
+    modal, beats, switched = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros((len(SWITCHES), n), np.bool_)
+    for p in table.points:
+        if p.sheet == "setpoints" and p.signal == "mode":
+            modal[place[p.resource]] = True
+        elif p.sheet == "control" and p.signal == "heartbeat":
+            beats[place[p.resource]] = True
+        elif p.sheet == "control" and p.signal in SWITCHES:
+            switched[SWITCHES.index(p.signal), place[p.resource]] = True
+    return Firmware(n, modal, switched, np.where(beats, patience_s, 0.0))
 
 
 @dataclass

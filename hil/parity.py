@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hil.emulator import Stepped
+from hil.links import Carried
 from vpp.kernel import quality as q
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import GridPoints
@@ -24,15 +25,18 @@ from vpp.wire.points import PointTable
 class Quantised:
     """A `Plant` around a stepped one: what is read and written has the table's steps, ranges and quality.
 
+    A value's time is the tick that reads it. What cannot be written is not, and what was written before holds on.
+
     Attributes:
         plant: the true one.
         table: rows for every resource.
-        carries_time: the protocol carries source time; else a value's time is the tick that reads it.
+        carried: what the protocol makes of a quality; None: it carries none.
     """
 
     plant: Stepped
     table: PointTable
-    carries_time: bool = False
+    carried: Carried | None = None
+    _given: Setpoints = field(init=False)
     _cells: dict[str, tuple[IntArray, IntArray, IntArray]] = field(init=False)
     _native: BoolArray = field(init=False)
     _high: FloatArray = field(init=False)
@@ -42,6 +46,7 @@ class Quantised:
         ids = self.fleet.id
         self._cells = {sheet: self.table.cells(sheet, ids) for sheet in ("telemetry", "applied", "setpoints")}
         self._native = np.array([p.quality == "native" for p in self.table.points], np.bool_)
+        self._given = Setpoints.neutral(self.fleet.n)
         self._high = np.array([p.high for p in self.table.points])
 
     @property
@@ -57,7 +62,7 @@ class Quantised:
         out = Telemetry(np.full_like(told.block, np.nan), np.full_like(told.quality, q.INVALID), np.zeros_like(told.time_ns))
         value, quality = self._pass(rows, told.block[signals, columns], told.quality[signals, columns])
         out.block[signals, columns], out.quality[signals, columns] = value, quality
-        out.time_ns[signals, columns] = told.time_ns[signals, columns] if self.carries_time else now_ns
+        out.time_ns[signals, columns] = now_ns
         rows, signals, columns = self._cells["applied"]
         applied = Setpoints.neutral(self.fleet.n)
         good = np.zeros(len(rows), np.uint8)
@@ -69,19 +74,21 @@ class Quantised:
         rows, signals, columns = self._cells["setpoints"]
         values = asked.setpoints.block[signals, columns]
         values = np.where(np.isposinf(values) & np.isfinite(self._high[rows]), self._high[rows], values)
-        given = Setpoints.neutral(self.fleet.n)
-        given.block[signals, columns] = self.table.quantise(rows, values)[0]
-        self.plant.write(now_ns, Asked(asked.time_ns, given, asked.cause_p, asked.cause_q))
+        raw, quality = self.table.encode(rows, values)
+        goes = ~self.table.out_of_band(rows, values) & (quality == q.GOOD)
+        self._given.block[signals[goes], columns[goes]] = self.table.decode(rows, raw)[0][goes]
+        self.plant.write(now_ns, Asked(asked.time_ns, self._given.copy(), asked.cause_p, asked.cause_q))
 
     def _meters(self, now_ns: int, points: GridPoints) -> GridPoints:
         m = len(points.layout.id)
         rows, _, meters = self.table.cells("points", points.layout.id)
         value, quality, source = np.full(m, np.nan), np.full(m, q.INVALID, np.uint8), np.zeros(m, np.int64)
         value[meters], quality[meters] = self._pass(rows, points.value[meters], points.quality[meters])
-        source[meters] = points.time_ns[meters] if self.carries_time else now_ns
+        source[meters] = now_ns
         return GridPoints(points.layout, value, quality, source)
 
     def _pass(self, rows: IntArray, values: FloatArray, quality: ByteArray) -> tuple[FloatArray, ByteArray]:
-        """Through the quantiser; quality only where the protocol has a place for it."""
+        """Through the quantiser; quality only as far as the protocol has a place for it."""
         raw, flags = self.table.encode(rows, values, quality)
+        flags = np.zeros_like(flags) if self.carried is None else self.carried(self.table, rows, flags)
         return self.table.decode(rows, raw, np.where(self._native[rows], flags, 0).astype(np.uint8))

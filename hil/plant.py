@@ -27,12 +27,22 @@ from vpp.wire.points import PointTable
 
 @dataclass
 class Part:
-    """Where the points of one table belong in the observation."""
+    """Where the points of one table belong in the observation.
+
+    Attributes:
+        table: the points.
+        ids, column: resources behind the link, and their columns of the fleet.
+        layout: the network's meters.
+        reports: the device reports what changes: while its link lives, what it told last is so now.
+        own_time: the source time is by another clock than the ticks', and says nothing here.
+    """
 
     table: PointTable
     ids: tuple[str, ...]
     column: IntArray
     layout: PointLayout
+    reports: bool = False
+    own_time: bool = False
     telemetry: tuple[IntArray, IntArray, IntArray] = field(init=False)
     applied: tuple[IntArray, IntArray, IntArray] = field(init=False)
     meters: tuple[IntArray, IntArray] = field(init=False)
@@ -50,6 +60,17 @@ class Part:
         self.stamp_ns = np.zeros(len(self.table), np.int64)
         self.received_ns = np.zeros(len(self.table), np.int64)
 
+    def stamp(self, now_ns: int, batch: Batch) -> IntArray:
+        """The time of every sample, by the ticks' clock as far as it can be."""
+        new = batch.received_ns != self.received_ns
+        if self.reports:
+            new |= (batch.received_ns > 0) & ((batch.quality & (q.STALE | q.COMM_LOST)) == 0)
+        self.received_ns = batch.received_ns
+        self.stamp_ns[new] = now_ns
+        if self.reports or self.own_time:
+            return self.stamp_ns.copy()
+        return np.where(batch.time_ns > 0, np.minimum(batch.time_ns, self.stamp_ns), self.stamp_ns)
+
 
 class Assembly:
     """Puts the samples of many tables into one observation. What no table has is NaN and invalid."""
@@ -62,9 +83,9 @@ class Assembly:
     def observe(self, now_ns: int, batches: Sequence[Batch]) -> Observation:
         """One observation from the present image of every part, in their order.
 
-        The source time of a sample is the device's where it gives one, else the tick that first saw it; never later than
-        that tick, or a device whose clock is ahead would stay fresh in its silence. What a device holds is what it says;
-        where it does not say, what it said last.
+        The time of a sample is the device's where it gives one, else the tick that first saw it; never later than that tick, or
+        a device whose clock is ahead would stay fresh in its silence. Where the device reports what changes, it is this tick
+        for as long as the link lives. What a device holds is what it says; where it does not say, what it said last.
         """
         n, m = self.fleet.n, len(self.layout.id)
         shape = (len(Telemetry.signals), n)
@@ -72,10 +93,7 @@ class Assembly:
         value, value_quality, value_ns = np.full(m, np.nan), np.full(m, q.INVALID, np.uint8), np.zeros(m, np.int64)
         applied = self._applied.copy()
         for part, batch in zip(self.parts, batches):
-            new = batch.received_ns != part.received_ns
-            part.received_ns = batch.received_ns
-            part.stamp_ns[new] = now_ns
-            stamp = np.where(batch.time_ns > 0, np.minimum(batch.time_ns, part.stamp_ns), part.stamp_ns)
+            stamp = part.stamp(now_ns, batch)
             rows, signals, columns = part.telemetry
             block[signals, columns] = batch.value[rows]
             quality[signals, columns] = batch.quality[rows]
@@ -100,6 +118,7 @@ class FieldPlant:
         layout: the network's meters.
         dead_man: fed by every `write`.
         events: what links, gates and watchdog said since they were last taken.
+        own_time: the devices' clocks and the controllers' are not the same.
     """
 
     fleet: Fleet
@@ -107,12 +126,15 @@ class FieldPlant:
     layout: PointLayout
     dead_man: DeadMan
     events: list[Event] = field(default_factory=list)
+    own_time: bool = False
     _assembly: Assembly = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Find out what comes from where."""
-        parts = [Part(s.keeper.link.table, s.commands.ids, s.column, self.layout) for s in self.stations]
+        parts = [
+            Part(s.keeper.link.table, s.commands.ids, s.column, self.layout, s.reports, self.own_time) for s in self.stations
+        ]
         self._assembly = Assembly(self.fleet, self.layout, parts)
 
     def read(self, now_ns: int) -> Observation:

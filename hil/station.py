@@ -53,6 +53,7 @@ class Station:
         dead_man: whether the loop is alive; shared by all stations.
         column: (n,) columns of the fleet that stand behind the link, in the order of ``commands.ids``.
         tell: takes events; they are stamped by the links' clock.
+        reports: the device reports what changes; what it does not report is as it was.
     """
 
     keeper: Supervisor
@@ -61,9 +62,11 @@ class Station:
     dead_man: DeadMan
     column: IntArray
     tell: Tell
+    reports: bool = False
     tally: Tally = field(default_factory=Tally)
     asked: FloatArray | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _closed: str = ""
     _let_go: bool = False
     _wrote: bool = False
@@ -135,6 +138,10 @@ class Station:
         await self._write(self.keeper.steady(), safe_setpoints(self.commands.p_safe_mw))
 
     async def _write(self, now: int, block: FloatArray) -> None:
+        async with self._writing:  # letting go waits for what is under way
+            await self._write_due(now, block)
+
+    async def _write_due(self, now: int, block: FloatArray) -> None:
         due = self.commands.due(now, block)
         for rows, values in due.stages:
             outcome = await self.keeper.write(rows, values)

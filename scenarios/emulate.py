@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from hil.emulator import Clock, Emulator, Outlet
-from hil.links import modbus_served
+from hil.links import SCHEMES, Where, served
 from hil.outlets import SunSpecOutlet, TableOutlet
 from hil.plain import plain_table
 from scenarios.build import System
+from scenarios.emulate_map import Q_SHARE, UNITS, by_map
 from scenarios.heeding import Heeding
 from vpp.kernel.errors import Finding, ScenarioError
 from vpp.kernel.fleet import CONTROL_NONE
@@ -25,10 +26,17 @@ from vpp.wire.sunspec.der import Ders, Nameplate, device_layout
 if TYPE_CHECKING:
     from twin.spec import FleetSpec
 
-UNITS: Final = 247  # Modbus units behind one port
 V_NOM: Final = 230.0
-Q_SHARE: Final = 0.44  # IEEE 1547-2018, 5.2, category B
 CONNECTIONS: Final = 256
+
+
+class Listening(Protocol):
+    """A server that listens somewhere."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +45,18 @@ class Site:
 
     Attributes:
         emulator: plant and servers.
-        where: (resource, outlet, place among the outlet's servers, unit) of every SunSpec device.
+        where: (resource, protocol, server, unit, options of its address) of every device.
     """
 
     emulator: Emulator
-    where: tuple[tuple[str, SunSpecOutlet, int, int], ...]
+    where: tuple[tuple[str, str, Listening, int, str], ...]
 
     def addresses(self) -> dict[str, str]:
         """Resource -> address, once the servers listen."""
         out = {}
-        for name, outlet, server, unit in self.where:
-            host, port = outlet.servers[server].address
-            out[name] = f"sunspec://{host}:{port}/{unit}"
+        for name, protocol, server, unit, options in self.where:
+            host, port = server.address
+            out[name] = f"{protocol}://{host}:{port}/{unit}{options}"
         return out
 
 
@@ -61,34 +69,43 @@ def emulate(
     family: str = "modern",
     apart: bool = False,
     plain_port: int | None = None,
+    protocol: str = "sunspec",
+    device_map: str = "",
 ) -> Site:
     """Put a built scenario's devices behind servers.
 
     Args:
         system: the scenario, built; its controllers are not used.
         host: where to listen.
-        port: first port of the SunSpec devices, counted up; 0: any free ones.
-        resources: ids, or names of entries, that are served as SunSpec devices; none: everything that takes commands.
+        port: first port of the devices, counted up; 0: any free ones.
+        resources: ids, or names of entries, that are served as devices; none: everything that takes commands.
         family: models 701 to 715 ("modern"), 103 and 120 to 124 ("legacy"), or "both".
         apart: every device at unit 1 of a port of its own; else 247 units a port.
         plain_port: serve the whole fleet and the network's meters as one plain Modbus table at this port, too.
+        protocol: a key of `hil.links.SCHEMES`; on all but SunSpec every device is what its device map says.
+        device_map: that map; "": the shipped one for the kind of device, or every signal as it stands (plain).
     """
     spec, clock = system.plant.devices.spec, Clock()
     at = _wanted(system, resources)
     outlets: list[Outlet] = []
-    where: list[tuple[str, SunSpecOutlet, int, int]] = []
-    for store in (False, True):
-        here = at[(spec.fleet.e_mwh[at] > 0) == store]
-        if here.size:
-            first = port + sum(len(o.servers) for _, o, _, _ in where[-1:]) if port else 0
-            outlet, placed = _sunspec(spec, here, clock, host, first, family, store, apart)
-            outlets.append(outlet)
-            where += [(name, outlet, server, unit) for name, server, unit in placed]
+    where: list[tuple[str, str, Listening, int, str]] = []
+    if protocol == "sunspec":
+        for store in (False, True):
+            here = at[(spec.fleet.e_mwh[at] > 0) == store]
+            if here.size:
+                outlet, placed = _sunspec(spec, here, clock, host, port, family, store, apart)
+                port += len(outlet.servers) if port else 0
+                outlets.append(outlet)
+                where += [(name, protocol, outlet.servers[server], unit, "?emulated=yes") for name, server, unit in placed]
+    else:
+        mapped = by_map(spec, at, clock, Where(protocol, host, port, SCHEMES[protocol].unit, {}), device_map, apart)
+        outlets += [outlet for outlet, _ in mapped]
+        where += [(name, protocol, outlet.served, unit, told) for outlet, placed in mapped for name, unit, told in placed]
     if plain_port is not None:
         layout: PointLayout = system.plant.grid.points
         rest = _without(spec, at)
         table = plain_table(spec.fleet, layout, only=rest)
-        outlets.append(TableOutlet(modbus_served(table, host, plain_port), spec.fleet, layout.id, clock))
+        outlets.append(TableOutlet(served(table, Where("modbus", host, plain_port, 1, {})), spec.fleet, layout.id, clock))
     heeding = Heeding(system.plant, [outlet for outlet in outlets if isinstance(outlet, SunSpecOutlet)])
     return Site(Emulator(heeding, outlets, clock), tuple(where))
 

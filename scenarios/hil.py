@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +12,7 @@ import numpy as np
 
 from hil.assemble import Wired, field_plant
 from hil.emulator import Clock, Emulator
-from hil.links import modbus_link, modbus_served
+from hil.links import SCHEMES, Where, link, served
 from hil.outlets import TableOutlet
 from hil.parity import Quantised
 from hil.plain import plain_table
@@ -23,8 +22,8 @@ from vpp.kernel.ports import Plant
 from vpp.kernel.seen import Observation
 from vpp.kernel.setpoints import Asked
 from vpp.kernel.tick import Record, only_watch, tick
-from vpp.wire.link import Link, Served
 from vpp.wire.points import PointTable
+from vpp.wire.supervisor import Policy
 
 if TYPE_CHECKING:
     from scenarios.schema.scenario import Scenario
@@ -34,37 +33,37 @@ if TYPE_CHECKING:
     from twin.recorder import Recorder
 
 PATIENCE_S: Final = 3600.0  # lock-step has no clock: a loop that waits for the simulation is not dead
+CONNECT_S: Final = 30.0
+WRITE_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wire:
-    """A protocol for parity: how its table is laid out, served and linked.
+    """A protocol for parity: the plain table on it, served and linked on this machine.
 
     Attributes:
-        table: of a system.
-        served: a server of a table at a free port of this machine.
-        link: a client of a table at an address.
-        carries_time: the protocol carries source time.
+        protocol: a key of `hil.links.SCHEMES` that `hil.plain.PLAIN` has, too.
+        kind: how values go, as in `hil.plain.plain_table`; "": as is usual there.
     """
 
-    table: Callable[[System], PointTable]
-    served: Callable[[PointTable], Served]
-    link: Callable[[PointTable, tuple[str, int]], Link]
-    carries_time: bool = False
+    protocol: str
+    kind: str = ""
+
+    def table(self, system: System) -> PointTable:
+        """The points of a system."""
+        return plain_table(system.plant.fleet, system.plant.grid.points, self.kind, protocol=self.protocol)
+
+    def where(self, address: tuple[str, int]) -> Where:
+        """An address of it."""
+        return Where(self.protocol, *address, SCHEMES[self.protocol].unit, {"emulated": "yes"})
 
 
-def modbus_wire(wire: str = "float32") -> Wire:
-    """Modbus TCP on loopback with the plain table; ``wire`` as in `hil.plain.plain_table`."""
-    return Wire(
-        lambda system: plain_table(system.plant.fleet, system.plant.grid.points, wire),
-        lambda table: modbus_served(table, "127.0.0.1", 0),
-        lambda table, address: modbus_link(table, *address, name="parity", in_flight=16),
-    )
-
-
-WIRES: Final[dict[str, Callable[[], Wire]]] = {
-    "modbus": lambda: modbus_wire("float32"),
-    "modbus-integer": lambda: modbus_wire("integer"),
+WIRES: Final = {
+    "modbus": Wire("modbus"),
+    "modbus-integer": Wire("modbus", "integer"),
+    "dnp3": Wire("dnp3"),
+    "iec104": Wire("iec104"),
+    "iec61850": Wire("iec61850"),
 }
 
 
@@ -99,7 +98,7 @@ def in_process(scenario: Scenario, wire: Wire, **options: Any) -> RunResult:
 
     def drive(system: System, recorder: Recorder) -> Shares:
         plant = Watched(system.plant)
-        quantised = Quantised(plant, wire.table(system), wire.carries_time)
+        quantised = Quantised(plant, wire.table(system), SCHEMES[wire.protocol].carried)
         begin, last = perf_counter(), Asked.nothing(plant.fleet.n)
         for k, now_ns in enumerate(system.plant.time_ns.tolist()):
             plant.advance()
@@ -122,14 +121,17 @@ def over_wire(scenario: Scenario, wire: Wire, name: str = "modbus", **options: A
 
 async def _over_wire(system: System, recorder: Recorder, wire: Wire) -> Shares:
     table, layout = wire.table(system), system.plant.grid.points
-    plant, served, clock = Watched(system.plant), wire.served(table), Clock()
-    emulator = Emulator(plant, [TableOutlet(served, plant.fleet, layout.id, clock)], clock)
+    plant, clock = Watched(system.plant), Clock()
+    server = served(table, wire.where(("127.0.0.1", 0)))
+    emulator = Emulator(plant, [TableOutlet(server, plant.fleet, layout.id, clock)], clock)
     await emulator.start()
-    link = wire.link(table, served.address)
-    station = field_plant(plant.fleet, [Wired(link, emulated=True)], layout, chance=np.random.default_rng, patience_s=PATIENCE_S)
+    where = wire.where(server.address)
+    client = link(table, where, "parity")
+    wired = Wired(client, emulated=True, policy=Policy(write_s=WRITE_S), reports=where.scheme.reports)
+    station = field_plant(plant.fleet, [wired], layout, chance=np.random.default_rng, patience_s=PATIENCE_S, own_time=True)
     begin, last = perf_counter(), Asked.nothing(plant.fleet.n)
     try:
-        await link.connect()
+        await client.connect(CONNECT_S)
         for k, now_ns in enumerate(system.plant.time_ns.tolist()):
             emulator.step(now_ns)
             await station.poll()
@@ -157,5 +159,5 @@ def _shares(begin: float) -> Shares:
 
 def parity(scenario: Scenario, wire: str, out: Path, **options: Any) -> tuple[RunResult, RunResult]:
     """Run a scenario in process and over a wire of `WIRES`; compare the two with `vpp.historian.verify.compare`."""
-    made = WIRES[wire]()
+    made = WIRES[wire]
     return in_process(scenario, made, out=out, **options), over_wire(scenario, made, wire, out=out, **options)

@@ -30,12 +30,19 @@ def emulate(
     devices: Annotated[
         list[str] | None, typer.Option("--device", metavar="ID", help="A resource or an entry; may be repeated. Default: all.")
     ] = None,
+    protocol: Annotated[str, typer.Option(help="sunspec, modbus, dnp3, iec104 or iec61850.")] = "sunspec",
+    device_map: Annotated[
+        str,
+        typer.Option(
+            "--device-map", metavar="NAME", help="What a device's points are, on all but SunSpec. Default: by its kind."
+        ),
+    ] = "",
     family: Annotated[str, typer.Option(help="SunSpec models: modern (701-715), legacy (103, 120-124) or both.")] = "modern",
     apart: Annotated[bool, typer.Option("--apart", help="Every device at a port of its own, not 247 units a port.")] = False,
     plain: Annotated[int | None, typer.Option("--plain", metavar="PORT", help="The others and the meters, plain Modbus.")] = None,
     addresses: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all addresses, as --map takes them.")] = None,
 ) -> None:
-    """Serve a scenario's devices over SunSpec Modbus on its solved grid, second by second, until Ctrl-C or the end.
+    """Serve a scenario's devices over a protocol on its solved grid, second by second, until Ctrl-C or the end.
 
     Nobody controls them but who connects: the scenario's own controllers are not used.
     """
@@ -44,6 +51,7 @@ def emulate(
     from rich.console import Console
     from rich.text import Text
 
+    from hil.links import SCHEMES
     from hil.pace import MonotonicPace
     from scenarios.build import build
     from scenarios.emulate import emulate as make
@@ -51,8 +59,13 @@ def emulate(
 
     if family not in ("modern", "legacy", "both"):
         raise typer.BadParameter("must be modern, legacy or both", param_hint="--family")
+    if protocol not in SCHEMES:
+        raise typer.BadParameter(f"must be one of {', '.join(SCHEMES)}", param_hint="--protocol")
     system = build(load(scenario, overrides or ()))
-    site = make(system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain)
+    site = make(
+        system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain,
+        protocol=protocol, device_map=device_map,
+    )  # fmt: skip
     out = Console()
 
     async def go() -> None:
@@ -60,7 +73,7 @@ def emulate(
         await site.emulator.start()
         try:
             told = site.addresses()
-            lines = [f"{name}={where}?emulated=yes" for name, where in told.items()]
+            lines = [f"{name}={where}" for name, where in told.items()]
             if addresses is not None:
                 addresses.write_text("\n".join(lines) + "\n", "utf-8")
             for line in lines[:10]:
@@ -147,7 +160,7 @@ def _quantiles(h: Histogram) -> str:
 def parity(
     scenario: ScenarioArgument,
     overrides: Overrides = None,
-    wire: Annotated[str, typer.Option(help="modbus (float32) or modbus-integer (scaled integers).")] = "modbus",
+    wire: Annotated[str, typer.Option(help="modbus (float32), modbus-integer (scaled), dnp3, iec104, iec61850.")] = "modbus",
     out: Out = RUNS,
 ) -> None:
     """Run a scenario in process and over a wire on loopback, in lock-step, and certify that both decided the same."""

@@ -158,8 +158,9 @@ async def _drive(
     at = np.array([fleet.id.index(one.resource) for one in wishes], np.int64)
     scale = np.array([scale_of.get(one.resource, 1.0) for one in wishes])
     plant = field_plant(
-        _own_size(fleet, at, scale), live.connected.wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s
-    )
+        _own_size(fleet, at, scale), live.connected.wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s,
+        own_time=True,
+    )  # fmt: skip
     live.plant = plant
     mixed = MixedPlant(rest, plant, Standing(at, np.zeros(len(at), np.bool_), scale, 10 * dt_s))
     system.desk.wait = False

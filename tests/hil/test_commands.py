@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,34 @@ def test_a_device_that_knows_modes_is_told_everything() -> None:
     assert dict(stage) == {"mode": 0.0, "p_limit_mw": 1e4}
     (stage,) = give(c, c.due(START_NS, asked(0.25).setpoints.block[:, :1]))
     assert dict(stage) == {"mode": float(LIMIT), "p_limit_mw": pytest.approx(0.25)}
+
+
+def test_reactive_power_without_a_switch_stays_with_the_curve_until_it_is_led() -> None:
+    point = Point("pv", "q_mvar", "1:holding:1", "setpoints", "int16", 1e-6, access="w")
+    c = Commands(PointTable((point,)), ("pv",), 0.0, np.array([0.010]), np.zeros(1))
+    sheet = asked().setpoints
+    sheet.q_mvar[0] = 0.001  # what is expected of the curve
+    assert give(c, c.due(START_NS, sheet.block[:, :1])) == []
+    sheet.q_mode[0] = 1.0
+    assert give(c, c.due(START_NS, sheet.block[:, :1])) == [[("q_mvar", 0.001)]]
+    sheet.q_mode[0] = 0.0
+    assert give(c, c.due(START_NS, sheet.block[:, :1])) == [[("q_mvar", 0.0)]]
+
+
+def test_signs_of_life_go_out_while_something_is_asked() -> None:
+    """Once a second, and round again within the register."""
+    points = (
+        Point("pv", "p_limit_mw", "1:holding:1", "setpoints", "uint16", 1e-6, access="w", low=0.0),
+        Point("pv", "heartbeat", "1:holding:2", "control", "uint8", access="w"),
+    )
+    c = Commands(PointTable(points), ("pv",), 0.0, np.array([0.010]), np.zeros(1))
+    free, block = asked().setpoints.block[:, :1], asked(0.004).setpoints.block[:, :1]
+    give(c, c.due(START_NS, free))
+    assert c.due(START_NS + 5 * S, free).n == 0
+    give(c, c.due(START_NS + 5 * S, block), START_NS + 5 * S)
+    assert c.due(START_NS + 5 * S + S // 2, block).n == 0
+    beats = [give(c, c.due(START_NS + k * S, block), START_NS + k * S) for k in range(6, 300)]
+    assert {name for beat in beats for stage in beat for name, _ in stage} == {"heartbeat"}
+    values = [beat[0][0][1] for beat in beats]
+    assert max(values) == 255
+    assert all((b - a) % 256 == 1 for a, b in pairwise(values))

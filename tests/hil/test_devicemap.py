@@ -25,7 +25,7 @@ def test_every_shipped_map_can_be_read() -> None:
 
 def test_a_meter_counts_the_other_way() -> None:
     """1200 W imported is -1.2 kW here."""
-    table = load_map("meter-sdm630").on_modbus("house", 7)
+    table = load_map("meter-sdm630").on_wire("house", 7)
     row = table.find("house", "p_mw")
     assert table.points[row].address == "7:input:52"
     assert table.decode(np.array([row]), np.array([1200.0]))[0] == pytest.approx([-0.0012])

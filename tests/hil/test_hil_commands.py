@@ -66,7 +66,7 @@ def test_watch_and_latency(address: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_mixed_scenario_runs(address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """999 simulated devices and the emulated one, which is limited by an order and obeys; one line names it."""
-    short = ("--set", "time.steps=8", "--set", "orders.0.at=2016-06-21T12:00:02")
+    short = ("--set", "time.steps=12", "--set", "orders.0.at=2016-06-21T12:00:02")
     assert vpp("hil", "run", "hil-mixed", *short, "--map", f"lab={address}?emulated=yes", "--out", tmp_path) == 0
     told = capsys.readouterr().out
     assert "lab-1" in told
@@ -80,7 +80,7 @@ def test_the_mixed_scenario_runs(address: str, tmp_path: Path, capsys: pytest.Ca
     assert lab[-1] < 0.3
     assert np.all(np.isfinite(resources["delivered_p_mw"].values))
     assert "link" in set(read_events(run.path)["kind"].values.tolist())
-    assert compare(run.path, run.path).ticks == 8
+    assert compare(run.path, run.path).ticks == 12
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 
 from vpp.kernel import quality as q
-from vpp.kernel.signals import ByteArray
-from vpp.wire.dnp3.address import Kind
+from vpp.kernel.signals import ByteArray, IntArray
+from vpp.wire.dnp3.address import Kind, parse
 from vpp.wire.link import Status
+from vpp.wire.points import PointTable
 
 # The flag octet, IEEE 1815-2012, 11.6; bits 5 and 6 depend on the kind of the point.
 ONLINE: Final = 0x01
@@ -49,6 +50,13 @@ def _to(kind: Kind, quality: int) -> int:
 # [kind, octet]: the flag octet as our quality, and our quality as a flag octet.
 FROM_FLAGS: Final[ByteArray] = np.array([[_of(kind, flags) for flags in range(256)] for kind in Kind], np.uint8)
 TO_FLAGS: Final[ByteArray] = np.array([[_to(kind, quality) for quality in range(256)] for kind in Kind], np.uint8)
+
+
+def carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    """What a master makes of the flags that an outstation sends for these qualities."""
+    kind = np.array([int(parse(table.points[row])[0]) for row in rows], np.int64)
+    return FROM_FLAGS[kind, TO_FLAGS[kind, quality]]
+
 
 # Command status, IEEE 1815-2012, table 11-7. NOT_SUPPORTED also answers for a point that is not there.
 STATUSES: Final = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpp.kernel import quality as q
 from vpp.kernel.errors import Finding, PointError
-from vpp.kernel.signals import ByteArray
+from vpp.kernel.signals import ByteArray, IntArray
 from vpp.wire.iec104.asdu import Kind
 from vpp.wire.points import Point, PointTable
 
@@ -77,3 +77,9 @@ TO_OCTET: Final[ByteArray] = np.array([_to(quality) for quality in range(256)], 
 QUALITY_BITS: Final = {
     Kind.SINGLE: 0xF0, Kind.DOUBLE: 0xF0, Kind.NORMALISED: 0xF1, Kind.SCALED: 0xF1, Kind.FLOAT: 0xF1, Kind.TOTAL: 0x80,
 }  # fmt: skip
+
+
+def carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
+    """What a client makes of the quality octets that a server sends for these qualities."""
+    bits = np.array([QUALITY_BITS[parse(table.points[row])[2]] for row in rows], np.uint8)
+    return np.asarray(FROM_OCTET[TO_OCTET[quality] & bits], np.uint8)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import open61850.data
 from open61850.data import ArrayData, BitStringData, BoolData, FloatData, IECData, IntData, StructureData, UIntData
 from open61850.mms.types import MmsType, PrimitiveType
@@ -24,7 +25,10 @@ open61850.data._shortest_float32 = _single
 
 def raw_of(data: IECData | None) -> float | None:
     """The number that data stands for; None where it stands for none."""
-    if isinstance(data, FloatData | BoolData | IntData | UIntData):
+    if isinstance(data, FloatData):
+        # Whoever made it may have given a decimal: the number on the wire is the float32 next to it.
+        return data.value if data.double else float(np.float32(data.value))
+    if isinstance(data, BoolData | IntData | UIntData):
         return float(data.value)
     if isinstance(data, BitStringData) and len(data.value) == 1 and data.unused_bits == 6:
         return float(data.value[0] >> 6)  # a double point
