@@ -1,8 +1,9 @@
 """Take the pictures of the dashboard in ``docs/screenshots``.
 
-    python docs/make_screenshots.py [RUN]
+    python docs/make_screenshots.py [RUN [HIL_RUN]]
 
-Without a run directory the newest run of mv-open-ring beneath ``runs`` is shown; it is run first if there is none.
+Without run directories the newest runs of mv-open-ring and, with its inverter emulated, of hil-mixed beneath ``runs`` are
+shown; they are run first if there are none.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from dashboards.app import create_app
 from dashboards.cli import listen
 
 SCENARIO = "mv-open-ring"
+HIL_SCENARIO, DEVICE, PORT = "hil-mixed", "hil-inverter", 5020
 SIZE = {"width": 1400, "height": 900}
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ROOT = Path(__file__).parents[1]
+VPP = Path(sys.executable).with_name("vpp")
 FOLDER = Path(__file__).parent / "screenshots"
 
 
@@ -30,8 +36,31 @@ def newest() -> Path:
     """The newest run of the scenario, made now if there is none."""
     runs = ROOT / "runs"
     if not list(runs.glob(f"{SCENARIO}-*")):
-        subprocess.run([Path(sys.executable).with_name("vpp"), "run", SCENARIO], cwd=ROOT, check=True)
-    return max(runs.glob(f"{SCENARIO}-*"), key=lambda run: run.stat().st_mtime)
+        subprocess.run([VPP, "run", SCENARIO], cwd=ROOT, check=True)
+    return _last(f"{SCENARIO}-*")
+
+
+def newest_hil() -> Path:
+    """The newest run with a device outside, made now if there is none: its inverter is emulated in another process."""
+    if not list((ROOT / "runs").glob(f"{HIL_SCENARIO}-*-hil")):
+        told = ROOT / "runs" / "addresses"
+        told.parent.mkdir(exist_ok=True)
+        told.unlink(missing_ok=True)
+        emulator = subprocess.Popen([VPP, "hil", "emulate", DEVICE, "--port", str(PORT), "--addresses", told], cwd=ROOT)
+        try:
+            while not told.exists():
+                if emulator.poll() is not None:
+                    raise SystemExit("the emulator does not start")
+                time.sleep(0.2)
+            subprocess.run([VPP, "hil", "run", HIL_SCENARIO, "--set", "time.steps=120"], cwd=ROOT, check=True)
+        finally:
+            emulator.terminate()
+            emulator.wait()
+    return _last(f"{HIL_SCENARIO}-*-hil")
+
+
+def _last(pattern: str) -> Path:
+    return max((ROOT / "runs").glob(pattern), key=lambda run: run.stat().st_mtime)
 
 
 def overview(page: Page) -> None:
@@ -58,23 +87,44 @@ def network(page: Page) -> None:
     page.screenshot(path=FOLDER / "network.png")
 
 
-def main(run: Path) -> None:
-    """Serve the run, and take the pictures."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+def hil(page: Page) -> None:
+    """Links, clock, the device outside, and its raw points."""
+    page.click("nav >> text=HIL")
+    page.wait_for_selector("#hil-chart .main-svg")
+    page.wait_for_selector("#hil-points table")
+    page.wait_for_timeout(500)
+    page.screenshot(path=FOLDER / "hil.png", full_page=True)
+
+
+@contextmanager
+def visiting(browser: BrowserContext, run: Path) -> Iterator[Page]:
+    """Serve a run, and open its first page."""
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(run), log_level="warning"))
     threading.Thread(target=server.run, args=([listener],), daemon=True).start()
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    yield page
+    page.close()
+    server.should_exit = True
+
+
+def main(run: Path, hil_run: Path) -> None:
+    """Serve the runs, and take the pictures."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        page = browser.new_page(viewport=SIZE)
-        page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        overview(page)
-        network(page)
+        context = browser.new_context(viewport=SIZE)
+        with visiting(context, run) as page:
+            overview(page)
+            network(page)
+        with visiting(context, hil_run) as page:
+            hil(page)
         browser.close()
-    server.should_exit = True
-    print(f"{FOLDER} shows {run}")
+    print(f"{FOLDER} shows {run} and {hil_run}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else newest())
+    given = [Path(word) for word in sys.argv[1:]]
+    main(given[0] if given else newest(), given[1] if len(given) > 1 else newest_hil())

@@ -13,10 +13,12 @@ import numpy as np
 
 from hil.assemble import field_plant
 from hil.connect import Connected, Wish, connect, wish
+from hil.logbook import Logbook, Outdoors
 from hil.loop import Loop, Timing
 from hil.mixed import MixedPlant, Standing
 from hil.pace import MonotonicPace, Pace
 from hil.plant import FieldPlant
+from hil.timed import Stopwatches, TimedLink
 from hil.watchdog import Arming
 from scenarios.build import RunResult, System, run
 from vpp.kernel.errors import LinkError
@@ -153,31 +155,49 @@ async def _drive(
     dt_s = system.plant.dt_s
     policy = Policy(period_s=dt_s, stale_s=max(5 * dt_s, 5.0), write_s=max(dt_s, 1.0))
     live.connected = await connect(wishes, arming, policy)
+    watches = Stopwatches(pace)
+    wired = [replace(one, link=TimedLink(one.link, watches)) for one in live.connected.wired]
     rest, fleet = TwinRest(system.plant), system.plant.fleet
     scale_of = {_id(system.scenario, system.plan, one.resource): one.scale for one in system.scenario.outside}
     at = np.array([fleet.id.index(one.resource) for one in wishes], np.int64)
     scale = np.array([scale_of.get(one.resource, 1.0) for one in wishes])
-    plant = field_plant(
-        _own_size(fleet, at, scale), live.connected.wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s
-    )
+    plant = field_plant(_own_size(fleet, at, scale), wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s)
     live.plant = plant
     mixed = MixedPlant(rest, plant, Standing(at, np.zeros(len(at), np.bool_), scale, 10 * dt_s))
     system.desk.wait = False
-    take = _taker(system, recorder, rest, mixed, plant)
-    times = system.plant.time_ns
-    loop = Loop(mixed, system.chain, system.desk, pace, lambda k: int(times[k]), take)
-    begin = perf_counter()
-    await plant.start()
-    try:
-        silent = await plant.up(FIRST_IMAGE_S)
-        if silent:
-            raise LinkError(silent[0], f"no measurement within {FIRST_IMAGE_S:g} s")
-        _warm(system, mixed, int(times[0]))
-        live.timing = loop.timing
-        await loop.run(len(times))
-    finally:
-        await plant.stop()
+    times, timing = system.plant.time_ns, Timing()
+    with _logbook(system, recorder, plant, watches, _outdoors(wishes, at, scale), timing) as logbook:
+        take = _taker(system, recorder, rest, mixed, plant, logbook)
+        loop = Loop(mixed, system.chain, system.desk, pace, lambda k: int(times[k]), take, timing)
+        begin = perf_counter()
+        await plant.start()
+        try:
+            silent = await plant.up(FIRST_IMAGE_S)
+            if silent:
+                raise LinkError(silent[0], f"no measurement within {FIRST_IMAGE_S:g} s")
+            _warm(system, mixed, int(times[0]))
+            live.timing = timing
+            await loop.run(len(times))
+        finally:
+            await plant.stop()
     return Shares(0.0, 0.0, 0.0, 0.0, perf_counter() - begin)
+
+
+def _outdoors(wishes: Sequence[Wish], at: IntArray, scale: FloatArray) -> Outdoors:
+    """How the devices outside stand: on the mains, all of them."""
+    none = np.full((2, len(at)), np.nan)
+    ids, addresses = tuple(one.resource for one in wishes), tuple(str(one.where) for one in wishes)
+    return Outdoors(at, ids, addresses, ("open",) * len(at), scale, ("",) * len(at), lambda: none)
+
+
+def _logbook(
+    system: System, recorder: Recorder, plant: FieldPlant, watches: Stopwatches, outdoors: Outdoors, timing: Timing
+) -> Logbook:
+    """The record of links, clock and devices, beside that of the scenario."""
+    if recorder.writer is None:
+        raise ValueError("a run with devices outside is recorded")
+    about = {"name": system.scenario.name, "zone": system.scenario.time.zone, "step_s": system.plant.dt_s}
+    return Logbook(recorder.writer.path, plant, watches, outdoors, timing, system.plant.time_ns, about)
 
 
 def _warm(system: System, mixed: MixedPlant, now_ns: int) -> None:
@@ -199,7 +219,7 @@ def _own_size(fleet: Fleet, at: IntArray, scale: FloatArray) -> Fleet:
     return replace(fleet, **columns)
 
 
-def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant, plant: FieldPlant) -> Any:
+def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant, plant: FieldPlant, logbook: Logbook) -> Any:
     """Record every step; where the clock left ticks out, what was asked held on, and an event says so."""
     times = system.plant.time_ns
     before: list[Record] = []
@@ -215,6 +235,7 @@ def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant
             recorder(missed, Record(int(times[missed]), held.seen, decision), *rest.truths.pop(missed))
         decision = Decision(record.decision.asked, (*record.decision.events, *happened))
         before[:] = [Record(now_ns, record.seen, decision)]
+        logbook(k, before[0])
         recorder(k, before[0], *rest.truths.pop(k))
 
     return take

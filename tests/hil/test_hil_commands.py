@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hil.timed import WATCHES
 from tests.scenarios.small_runs import start, vpp
 from vpp.historian.read import list_runs, open_run, read_events, read_manifest
 from vpp.historian.verify import compare
@@ -81,6 +82,13 @@ def test_the_mixed_scenario_runs(address: str, tmp_path: Path, capsys: pytest.Ca
     assert np.all(np.isfinite(resources["delivered_p_mw"].values))
     assert "link" in set(read_events(run.path)["kind"].values.tolist())
     assert compare(run.path, run.path).ticks == 8
+    beside = open_run(run.path / "hil")
+    assert beside.attrs["steps_recorded"] == 8
+    assert beside["links"]["state"].values[-1].tolist() == [2]
+    assert beside["outside"]["applied_p_limit_mw"].values[-1, 0] == pytest.approx(0.3, abs=2e-4)
+    counts = beside["latency"]["count"].values[-1].reshape(len(WATCHES), -1).sum(axis=1)
+    assert np.all(counts > 0)
+    assert {"1:holding:40080"} < set(beside["points"]["address"].values.tolist())
 
 
 @pytest.mark.parametrize(
