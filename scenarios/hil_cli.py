@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from scenarios.mixed import Live
 
 FAILED: Final = 1
+FAULTS: Final = (
+    "Something that goes wrong; may be repeated; takes the place of the scenario's wire_faults. On the wire: drop, delay, slow, "
+    "duplicate, reorder, endian, exception; in the device: freeze, reboot, clock. Keys: from_s, until_s, share, delay_s, code, "
+    "step_s, device. For example drop,share=0.2,from_s=10,until_s=30 or reboot,from_s=60,until_s=75,device=inverter."
+)
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.", file_okay=False)]
 
 
@@ -34,6 +39,7 @@ def emulate(
     apart: Annotated[bool, typer.Option("--apart", help="Every device at a port of its own, not 247 units a port.")] = False,
     plain: Annotated[int | None, typer.Option("--plain", metavar="PORT", help="The others and the meters, plain Modbus.")] = None,
     addresses: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all addresses, as --map takes them.")] = None,
+    faults: Annotated[list[str] | None, typer.Option("--fault", metavar="KIND[,KEY=VALUE…]", help=FAULTS)] = None,
 ) -> None:
     """Serve a scenario's devices over SunSpec Modbus on its solved grid, second by second, until Ctrl-C or the end.
 
@@ -48,11 +54,13 @@ def emulate(
     from scenarios.build import build
     from scenarios.emulate import emulate as make
     from scenarios.load import load
+    from scenarios.wire_faults import override, put_faults
 
     if family not in ("modern", "legacy", "both"):
         raise typer.BadParameter("must be modern, legacy or both", param_hint="--family")
-    system = build(load(scenario, overrides or ()))
+    system = build(load(scenario, [*(overrides or ()), *override(faults or ())]))
     site = make(system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain)
+    put_faults(site, system)
     out = Console()
 
     async def go() -> None:
