@@ -67,6 +67,14 @@ class TwinRest:
         """What is measured."""
         return self.plant.read(now_ns)
 
+    def terminals(self, at: IntArray) -> tuple[FloatArray, FloatArray]:
+        """True voltage at resources, and mean frequency of their islands over the step."""
+        truth, swing = self.plant.result, self.plant.grid.swing
+        if truth is None:
+            raise RuntimeError("advance() comes before terminals()")
+        f_hz = np.full(len(at), truth.f_hz) if swing is None else swing.f_mean_hz[at]
+        return truth.solved.delivered.vm_pu[at], f_hz
+
     def write(self, now_ns: int, asked: Asked) -> None:
         """What shall hold from the next step on."""
         self.plant.write(now_ns, asked)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from vpp.fields import Number, Part, Seconds, StepSeconds, Where, bad
+from vpp.fields import Hertz, Number, Part, Pu, Seconds, StepSeconds, Where, bad
 
 Kind = Literal["drop", "delay", "slow", "duplicate", "reorder", "endian", "exception", "freeze", "reboot", "clock"]
 # Which keys mean something for which kinds; the others mean something for all.
@@ -21,8 +22,41 @@ _ONLY: Final[dict[str, tuple[str, ...]]] = {
 
 def _positive(value: float) -> float:
     if not 0 < value < float("inf"):
-        raise bad("a scale is above 0")
+        raise bad("must be above 0")
     return value
+
+
+def _scpi(value: str) -> str:
+    parts = urlsplit(value)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme != "scpi" or not parts.hostname or port == -1 or parts.path.strip("/"):
+        raise bad("must be scpi://host:port")
+    return value
+
+
+class Source(Part):
+    """A controllable grid source that holds a device at the twin's voltage and frequency at its node."""
+
+    at: Annotated[str, AfterValidator(_scpi)] = Field(description="scpi://host:port; the port is 5025 where it is not said")
+    v_nom: Annotated[Number, AfterValidator(_positive)] = Field(230.0, description="what 1 pu is [V]")
+    vm_low_pu: Pu = Field(0.85, description="lowest voltage that it is told [pu]")
+    vm_high_pu: Pu = Field(1.15, description="highest voltage that it is told [pu]")
+    f_band_hz: Hertz = Field(2.5, description="how far from the nominal frequency it may go [Hz]")
+    v_slew_pu_per_s: Annotated[Number, AfterValidator(_positive)] = Field(0.2, description="fastest change of voltage [pu/s]")
+    f_slew_hz_per_s: Annotated[Number, AfterValidator(_positive)] = Field(2.0, description="fastest change of frequency [Hz/s]")
+    timeout_s: StepSeconds = Field(1.0, description="how long the instrument may take to answer [s]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Nominal voltage, to which it goes when we stop, is allowed."""
+        if not self.vm_low_pu <= 1.0 <= self.vm_high_pu:
+            yield ("vm_low_pu",), "the band must hold 1 pu, to which the source goes when we stop"
+
+
+def _short(value: Any) -> Any:
+    return {"at": value} if isinstance(value, str) else value
 
 
 class Outside(Part):
@@ -32,6 +66,10 @@ class Outside(Part):
     at: str = Field(description="protocol://host:port/unit?map=NAME&emulated=yes; without emulated writing to it needs --arm")
     scale: Annotated[float, AfterValidator(_positive)] = Field(
         1.0, description="what 1 W of the device counts in the network: 100 lets 10 kW stand for 1 MW [1]"
+    )
+    source: Annotated[Source | None, BeforeValidator(_short, json_schema_input_type=Source | str | None)] = Field(
+        None,
+        description="who holds it at the twin's voltage: scpi://host:port, or a mapping; default: nobody, it hangs on the mains",
     )
 
 
