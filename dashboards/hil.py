@@ -209,7 +209,7 @@ def device(view: RunView, i: int) -> Device:
     """A device outside over all rows.
 
     What is asked is the power that it shall follow, or the limit; what is applied is the same as the device tells it. Where
-    nothing is asked, what it holds as a limit is still shown.
+    nothing is asked there is neither: the register of a setpoint that is switched off means nothing.
     """
     which = np.array([i])
     names = (
@@ -219,7 +219,7 @@ def device(view: RunView, i: int) -> Device:
     v = {name: view.columns(f"outside/{name}", which)[:, 0].astype(np.float64) for name in names}
     mode = v["asked_mode"]
     asked = np.where(mode == FOLLOW, v["asked_p_mw"], np.where(mode == AUTONOMOUS, np.nan, v["asked_p_limit_mw"]))
-    applied = np.where(mode == FOLLOW, v["applied_p_mw"], v["applied_p_limit_mw"])
+    applied = np.where(mode == FOLLOW, v["applied_p_mw"], np.where(mode == AUTONOMOUS, np.nan, v["applied_p_limit_mw"]))
     lines = {"asked": _finite(asked), "applied": _finite(applied), "delivered": v["p_mw"]}
     lines |= {name: v[name] for name in ("q_mvar", "vm_pu", "f_hz", "held_vm_pu", "held_f_hz")}
     text = {name: str(_texts(view, "outside", name)[i]) for name in ("standing", "address", "source")}

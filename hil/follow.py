@@ -72,6 +72,7 @@ class Driver:
         source: the instrument.
         bounds: what it may be told.
         close: ends the connection to it.
+        identity: asks who it is.
         held: what it was told last, NaN before.
         holds: whether the last telling was taken.
     """
@@ -81,6 +82,7 @@ class Driver:
     source: GridSource
     bounds: Bounds
     close: Callable[[], None]
+    identity: Callable[[], str] = str
     held: tuple[float, float] = (np.nan, np.nan)
     holds: bool = False
     target: tuple[float, float] = (np.nan, np.nan)

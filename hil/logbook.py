@@ -141,7 +141,7 @@ class Logbook:
 
     def _values(self, record: Record) -> Values:
         keepers = [s.keeper for s in self._plant.stations]
-        now = keepers[0].clock() if keepers else 0
+        now = keepers[0].steady() if keepers else 0
         links: Values = [np.array([float(k.state) for k in keepers]), _column(k.statistics.rtt_s for k in keepers)]
         links += [_column(s.gate.closed(now) == "" for s in self._plant.stations)]
         links += [_column(getattr(k.statistics, name) for k in keepers) for name in COUNTED]
