@@ -251,7 +251,7 @@ def _of_points() -> list[Series]:
 
 def _of_clock() -> list[Series]:
     return [
-        Series("clock", "ticks", "1", "ticks run so far", 1.0),
+        Series("clock", "ticks", "1", "ticks begun so far", 1.0),
         Series("clock", "missed", "1", "deadlines left out so far", 1.0),
         Series("clock", "slips", "1", "how often deadlines were left out", 1.0),
         Series("clock", "late_s", "s", "worst time from a deadline to the begin of its tick so far", 1e-6),

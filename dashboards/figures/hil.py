@@ -46,15 +46,7 @@ def histogram(parts: dict[str, Histogram], title: str) -> go.Figure:
         "xaxis": {"type": "category", "tickfont": {"size": 10}, "linecolor": style.GRID, "showline": True, "tickangle": -35},
         "yaxis": style.y_axis("times", (0.0, 1.0)),
     }
-    legend = {
-        "orientation": "h",
-        "x": 1,
-        "xanchor": "right",
-        "y": 1.0,
-        "yanchor": "top",
-        "font": {"size": 10},
-        "bgcolor": "rgba(0,0,0,0)",
-    }
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "font": {"size": 10}}
     words = [style.heading(title, 1.0)]
     return go.Figure(
         traces, style.layout(**axes, margin=MARGIN, annotations=words, legend=legend, showlegend=len(parts) > 1, bargap=0.15)

@@ -49,18 +49,9 @@ def field_summary(live: Live) -> RenderableType:
     parts: list[RenderableType] = []
     if live.plant is not None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name in (
-            "link",
-            "samples",
-            "missing",
-            "breaks",
-            "values taken",
-            "refused",
-            "unanswered",
-            "withheld",
-            "read otherwise",
-        ):
-            table.add_column(name, justify="left" if name == "link" else "right")
+        table.add_column("link", overflow="fold")
+        for name in ("samples", "missing", "breaks", "taken", "refused", "silent", "withheld", "unlike"):
+            table.add_column(name, justify="right", no_wrap=True)
         for station in live.plant.stations[:LINKS]:
             table.add_row(*_link(station))
         parts.append(table)
