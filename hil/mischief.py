@@ -11,18 +11,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hil.emulator import Clock, Outlet
+from hil.emulator import Clock
 from hil.faults import ON_THE_WIRE, Fault, Meddling
 from hil.outlets import SunSpecOutlet, TableOutlet
 from vpp.kernel.grid_points import GridPoints
 from vpp.kernel.seen import Observation
 from vpp.kernel.signals import FloatArray, IntArray
 from vpp.kernel.telemetry import Telemetry
+from vpp.wire.link import Served
+from vpp.wire.modbus.address import parse
 from vpp.wire.modbus.pdu import Unit
 from vpp.wire.modbus.served import ModbusServed
 from vpp.wire.modbus.server import ModbusServer
+from vpp.wire.sunspec.bank import BankUnit
 from vpp.wire.supervisor import Chance
 
+Server = ModbusServer | Served
 Place = tuple[int, int, int]  # column of the fleet, server of the outlet, Modbus unit
 
 
@@ -53,7 +57,7 @@ class Mischief:
     begin_ns: int
     chance: Callable[[int], Chance]
     hit: dict[str, int] = field(default_factory=dict)
-    servers: tuple[ModbusServer, ...] = field(init=False)
+    servers: tuple[Server, ...] = field(init=False)
     _on: set[int] = field(default_factory=set)
     _away: dict[int, dict[tuple[int, int], Unit]] = field(default_factory=dict)
     _down: dict[int, tuple[int, asyncio.Task[None]]] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Mischief:
         self.servers = servers_of(self.inner)
         for number, server in enumerate(self.servers):
             faults = [made for one in self.planned if (made := _at(one, number)) is not None]
-            if faults:
+            if faults and isinstance(server, ModbusServer):
                 meddling = Meddling(faults, self.clock.right, self.chance(number), self.hit, self.begin_ns)
                 server.meddler = meddling.answers
 
@@ -119,20 +123,26 @@ class Mischief:
         places = self.planned[i].places
         self._away[i] = {}
         for number, server in enumerate(self.servers):
-            units = set(server.units) if places is None else {unit for _, at, unit in places if at == number}
             if number in self._down:
                 continue  # another fault has it down already
-            if units >= set(server.units):
-                server.bind = server.address
+            behind = (
+                set(server.units) if isinstance(server, ModbusServer) else {unit for _, _, unit in places_of(self.inner).values()}
+            )
+            units = behind if places is None else {unit for _, at, unit in places if at == number}
+            if units >= behind:
+                if isinstance(server, ModbusServer):
+                    server.bind = server.address
                 self._down[number] = i, asyncio.create_task(server.stop())
-            else:
-                self._away[i] |= {(number, unit): server.units.pop(unit) for unit in units & set(server.units)}
+            elif isinstance(server, ModbusServer):
+                self._away[i] |= {(number, unit): server.units.pop(unit) for unit in units & behind}
         self._forget(places)
 
     def _come(self, i: int) -> None:
         """Switch them on."""
         for (number, unit), device in self._away.pop(i, {}).items():
-            self.servers[number].units[unit] = device
+            server = self.servers[number]
+            if isinstance(server, ModbusServer):
+                server.units[unit] = device
         for number, (who, gone) in list(self._down.items()):
             if who == i:
                 del self._down[number]
@@ -170,17 +180,35 @@ class Mischief:
         return replace(seen, telemetry=told, points=points)
 
 
-async def _back(server: ModbusServer, gone: asyncio.Task[None]) -> None:
+async def _back(server: Server, gone: asyncio.Task[None]) -> None:
     await gone
     await server.start()
 
 
-def servers_of(outlet: Outlet) -> tuple[ModbusServer, ...]:
-    """The Modbus servers of an outlet; none where it speaks something else."""
+def servers_of(outlet: SunSpecOutlet | TableOutlet) -> tuple[Server, ...]:
+    """The servers of an outlet; only those of Modbus can be meddled with on the wire."""
     if isinstance(outlet, SunSpecOutlet):
         return outlet.servers
-    served = outlet.served if isinstance(outlet, TableOutlet) else None
-    return (served.server,) if isinstance(served, ModbusServed) else ()
+    return (outlet.served.server if isinstance(outlet.served, ModbusServed) else outlet.served,)
+
+
+def places_of(outlet: SunSpecOutlet | TableOutlet) -> dict[int, Place]:
+    """Where the devices of an outlet stand, by column of the fleet: those that have a unit of their own.
+
+    Behind other protocols every device counts as one, in the order of the outlet.
+    """
+    if isinstance(outlet, SunSpecOutlet):
+        units = [(n, unit, device) for n, server in enumerate(outlet.servers) for unit, device in server.units.items()]
+        found = [(int(outlet.column[d.row]), n, unit) for n, unit, d in units if isinstance(d, BankUnit)]
+        return {place[0]: place for place in found}
+    column = dict(zip((outlet.fleet.id[i] for i in outlet.column), outlet.column.tolist()))
+    if not isinstance(outlet.served, ModbusServed):
+        return {at: (at, 0, unit) for unit, at in enumerate(column.values())}
+    at_unit: dict[int, set[str]] = {}
+    for point in outlet.table.points:
+        at_unit.setdefault(parse(point).unit, set()).add(point.resource)
+    alone = {unit: next(iter(names)) for unit, names in at_unit.items() if len(names) == 1}
+    return {column[name]: (column[name], 0, unit) for unit, name in alone.items() if name in column}
 
 
 def _at(one: Planned, number: int) -> Fault | None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hil.faults import ON_THE_WIRE, Fault
-from hil.mischief import Mischief, Place, Planned, servers_of
+from hil.faults import KINDS, ON_THE_WIRE, Fault
+from hil.mischief import Mischief, Place, Planned, places_of, servers_of
 from hil.outlets import SunSpecOutlet, TableOutlet
 from vpp.kernel.errors import Finding, ScenarioError
+from vpp.kernel.signals import IntArray
+from vpp.wire.modbus.server import ModbusServer
 from vpp.wire.supervisor import Chance
 
 if TYPE_CHECKING:
     from scenarios.build import System
     from scenarios.emulate import Site
     from scenarios.schema.hil import WireFault
+
+
+IN_THE_DEVICE: Final = tuple(kind for kind in KINDS if kind not in ON_THE_WIRE)
 
 
 def override(texts: Sequence[str]) -> list[str]:
@@ -35,32 +40,34 @@ def put_faults(site: Site, system: System) -> tuple[Mischief, ...]:
     Raises:
         ScenarioError: a fault names a device that is not served by itself, or needs Modbus where there is none.
     """
-    faults, emulator = system.scenario.wire_faults, site.emulator
+    scenario, emulator = system.scenario, site.emulator
+    faults, outlets = scenario.wire_faults, [o for o in emulator.outlets if isinstance(o, SunSpecOutlet | TableOutlet)]
     if not faults:
         return ()
+    places = [places_of(outlet) for outlet in outlets]
     findings: list[Finding] = []
-    made: list[Mischief] = []
-    places = [_places(site, system, i, one, findings) for i, one in enumerate(faults)]
+    planned: list[list[Planned]] = [[] for _ in outlets]
+    for i, one in enumerate(faults):
+        columns = _columns(system, one)
+        here = [tuple(found[c] for c in columns if c in found) for found in places] if one.device is not None else []
+        hit = [n for n in range(len(outlets)) if one.device is None or here[n]]
+        if not hit:
+            findings.append(_nobody(system, i, bool(columns.size), places))
+        if one.kind in ON_THE_WIRE and any(not isinstance(s, ModbusServer) for n in hit for s in servers_of(outlets[n])):
+            text = f"only Modbus can be meddled with on the wire; elsewhere there are {', '.join(IN_THE_DEVICE)}"
+            findings.append(scenario.finding(text, "wire_faults", i, "kind"))
+        for n in hit:
+            planned[n].append(Planned(_fault(one), here[n] if one.device is not None else None))
     if findings:
         raise ScenarioError(findings)
-    wire = any(one.kind in ON_THE_WIRE for one in faults)
-    for number, outlet in enumerate(emulator.outlets):
-        if not isinstance(outlet, SunSpecOutlet | TableOutlet) or (wire and not servers_of(outlet)):
-            text = f"only Modbus servers can be meddled with: {', '.join(ON_THE_WIRE)}"
-            raise ScenarioError([Finding(text, path="wire_faults")])
-        planned = []
-        for one, where in zip(faults, places):
-            here = None if where is None else tuple(place for at, place in where if at is outlet)
-            if here is None or here:
-                planned.append(Planned(_fault(one), here))
-        begin_ns = int(system.plant.time_ns[0])
-
-        def chance(server: int, number: int = number) -> Chance:
-            return np.random.default_rng([system.scenario.seed, number, server])
-
-        made.append(Mischief(outlet, emulator.clock, planned, begin_ns, chance))
+    begin_ns = int(system.plant.time_ns[0])
+    made = [Mischief(outlet, emulator.clock, planned[n], begin_ns, _chance(scenario.seed, n)) for n, outlet in enumerate(outlets)]
     emulator.outlets = made
     return tuple(made)
+
+
+def _chance(seed: int, outlet: int) -> Callable[[int], Chance]:
+    return lambda server: np.random.default_rng([seed, outlet, server])
 
 
 def _fault(one: WireFault) -> Fault:
@@ -68,19 +75,16 @@ def _fault(one: WireFault) -> Fault:
     return Fault(one.kind, one.from_s, end_s, one.share, one.delay_s, one.code, one.step_s)
 
 
-def _places(
-    site: Site, system: System, i: int, one: WireFault, findings: list[Finding]
-) -> list[tuple[SunSpecOutlet, Place]] | None:
-    """Where the devices of a fault are served; None: it hits everybody."""
+def _columns(system: System, one: WireFault) -> IntArray:
+    """Columns of the fleet that a fault names."""
     if one.device is None:
-        return None
+        return np.zeros(0, np.int64)
     entries = [entry.id for entry in system.scenario.fleet]
-    named = {system.plan.id[k] for k in np.flatnonzero(system.plan.named(one.device, entries))}
-    column = {name: k for k, name in enumerate(system.plant.fleet.id)}
-    found = [(outlet, (column[name], server, unit)) for name, outlet, server, unit in site.where if name in named]
-    if not found:
-        served = ", ".join(name for name, *_ in site.where[:5]) + (" …" if len(site.where) > 5 else "")
-        text = "is not served as a device of its own" if named else "there is no such resource"
-        hint = f"{text}; there are {served}" if served else text
-        findings.append(system.scenario.finding(hint, "wire_faults", i, "device"))
-    return found
+    return np.flatnonzero(system.plan.named(one.device, entries))
+
+
+def _nobody(system: System, i: int, named: bool, places: Sequence[Mapping[int, Place]]) -> Finding:
+    served = [system.plant.fleet.id[column] for found in places for column in found]
+    few = ", ".join(served[:5]) + (" …" if len(served) > 5 else "")
+    text = f"is not served as a device of its own; there are {few}" if named else "there is no such resource"
+    return system.scenario.finding(text, "wire_faults", i, "device")
