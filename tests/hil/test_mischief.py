@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -14,18 +14,15 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from hil.emulator import Clock, Emulator
-from hil.faults import KINDS, ON_THE_WIRE, Fault, Meddling
+from hil.faults import KINDS, Fault, Meddling
 from hil.mischief import Mischief, Planned
-from hil.outlets import SunSpecOutlet
-from scenarios import load
-from scenarios.build import build
-from scenarios.emulate import emulate
-from scenarios.schema.hil import Kind, WireFault
-from scenarios.wire_faults import override, put_faults
+from hil.outlets import SunSpecOutlet, TableOutlet
+from scenarios.schema.hil import Kind
 from tests.hil.small import START_NS, S, TwoDevices, until, within
-from tests.scenarios.small_runs import vpp
-from vpp.kernel.errors import ScenarioError
+from tests.wire.iec104.raw import Raw
+from vpp.wire.iec104.server import Iec104Served
 from vpp.wire.modbus.server import HEADER, ModbusServer
+from vpp.wire.points import Point, PointTable
 from vpp.wire.sunspec.der import Ders, Nameplate, device_layout
 
 FOREVER = float("inf")
@@ -291,71 +288,61 @@ def test_a_clock_that_jumps_ends_a_lease(step_s: float, left: float) -> None:
     within(test)
 
 
-def told(texts: Sequence[str]) -> tuple[WireFault, ...]:
-    return load("hil-inverter", override(texts)).wire_faults
+class Rising(TwoDevices):
+    """The PV gives a kilowatt more with every step."""
+
+    def advance(self) -> None:
+        self.steps += 1
+        self.p_mw = np.array([0.001 * self.steps, 0.0])
 
 
-def test_faults_are_written_on_the_command_line() -> None:
-    one, two = told(["drop,share=0.2,from_s=10,until_s=30", "reboot, until_s=5, device=inverter"])
-    assert (one.kind, one.share, one.from_s, one.until_s, one.device) == ("drop", 0.2, 10.0, 30.0, None)
-    assert (two.kind, two.device) == ("reboot", "inverter")
-    assert override([]) == []
+async def reported(raw: Raw) -> tuple[float, int]:
+    """The next value that comes by itself (M_ME_TF_1, cause 3), and the minutes of its time (IEC 60870-5-101, 7.2.6.18)."""
+    while True:
+        asdu = await raw.asdu()
+        if asdu[0] == 36 and asdu[2] & 0x3F == 3:
+            return struct.unpack("<f", asdu[9:13])[0], asdu[16] & 0x3F
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("drip", "must be one of drop"),
-        ("", "must be"),
-        ("drop,shore=0.1", "unknown key 'shore'"),
-        ("drop,share=0", "fraction above 0"),
-        ("drop,share=30", "fraction above 0"),
-        ("drop,code=4", "code has no effect on drop"),
-        ("exception,code=256", "code"),
-        ("delay,from_s=5,until_s=4", "ends before it begins"),
-        ("reboot", "until_s is missing"),
-        ("clock,device=inverter", "one clock"),
-        ("drop,[", "not YAML"),
-    ],
-)
-def test_what_is_wrong_with_a_fault_is_told(text: str, words: str) -> None:
-    with pytest.raises(ScenarioError, match=words):
-        told([text])
-
-
-def test_help_lists_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert vpp("hil", "emulate", "--help") == 0
-    text = capsys.readouterr().out
-    assert all(kind in text for kind in KINDS)
-
-
-def test_a_scenario_with_faults_is_served_with_them() -> None:
-    """From the scenario's own words to what pymodbus meets."""
-    system = build(load("hil-inverter", override(["exception,code=6,device=inverter,from_s=1", "freeze,from_s=5"])))
-    served = emulate(system)
-    (mischief,) = put_faults(served, system)
-    assert ON_THE_WIRE[-1] == "exception"
+def test_devices_of_another_protocol_freeze_reboot_and_err_in_time() -> None:
+    """IEC 104, met by a raw peer: its reports stop, its connection breaks, its time tags are two minutes ahead."""
 
     async def test() -> None:
-        t = system.plant.time_ns
-        served.emulator.step(int(t[0]))
-        await served.emulator.start()
-        try:
-            host, port = mischief.servers[0].address
-            client = AsyncModbusTcpClient(host, port=port, timeout=5.0, retries=0)
-            assert await client.connect()
-            assert (await client.read_holding_registers(40000, count=2, device_id=1)).registers == [0x5375, 0x6E53]
-            served.emulator.step(int(t[1]))
-            assert (await client.read_holding_registers(40000, count=2, device_id=1)).exception_code == 6
-            client.close()
-        finally:
-            await served.emulator.stop()
+        devices, clock = Rising(), Clock()
+        table = PointTable((Point("pv", "p_mw", "1:1001"),))
+        served = Iec104Served(table, ("127.0.0.1", 0), clock=clock)
+        outlet = TableOutlet(served, devices.fleet, (), clock)
+        faults = Fault("freeze", 2.0, 4.0), Fault("clock", 5.0, 6.0, step_s=120.0), Fault("reboot", 7.0, 8.0)
+        mischief = Mischief(outlet, clock, [Planned(f) for f in faults], START_NS, np.random.default_rng)
+        emulator = Emulator(devices, [mischief], clock)
+        emulator.step(START_NS)
+        await emulator.start()
+        raw = await Raw.connect(served.address)
+        minute = START_NS // (60 * S) % 60
+        seen = [await reported(raw)]  # what happened before anybody listened
+        for k in range(1, 7):
+            emulator.step(START_NS + k * S)
+            if k not in (2, 3):  # frozen: nothing to report
+                seen.append(await reported(raw))
+        assert [round(1000 * value) for value, _ in seen] == [1, 2, 5, 6, 7]
+        assert [told - minute for _, told in seen] == [0, 0, 0, 2, 0]
+        emulator.step(START_NS + 7 * S)
+        assert await raw.ended()
+        with pytest.raises(ConnectionRefusedError):
+            await Raw.connect(served.address)
+        emulator.step(START_NS + 8 * S)
+        again = await connected(served.address)
+        assert mischief.hit == {"freeze": 1, "clock": 1, "reboot": 1}
+        again.writer.close()
+        raw.writer.close()
+        await emulator.stop()
 
     within(test)
 
 
-@pytest.mark.parametrize(("device", "words"), [("nix", "no such resource"), ("house", "not served as a device of its own")])
-def test_a_device_that_is_not_served_is_told(device: str, words: str) -> None:
-    system = build(load("hil-inverter", override([f"drop,device={device}"])))
-    with pytest.raises(ScenarioError, match=words):
-        put_faults(emulate(system), system)
+async def connected(address: tuple[str, int]) -> Raw:
+    for _ in range(200):
+        with suppress(ConnectionRefusedError):
+            return await Raw.connect(address)
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come back")
