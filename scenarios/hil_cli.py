@@ -169,8 +169,7 @@ def _say_interrupted(live: Live, path: Path) -> None:
     if live.timing is None or not live.timing.ticks:
         console.print(Text("interrupted before the first tick; nothing was asked of a device", "yellow"))
         return
-    console.print(field.field_summary(live))
-    console.print(Text("interrupted; ", "yellow") + field.taken_back(live), soft_wrap=True)
+    console.print(Text("interrupted", "yellow"), field.field_summary(live), sep="\n")
     console.print(Text.assemble("look at it     ", (f"vpp dash {path}", "cyan")), soft_wrap=True)
 
 

@@ -48,7 +48,7 @@ def field_summary(live: Live) -> RenderableType:
     """Links, sources and the clock, at the end of a run."""
     parts: list[RenderableType] = []
     if live.plant is not None:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("link", overflow="fold")
         for name in ("samples", "missing", "breaks", "taken", "refused", "silent", "withheld", "unlike"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -68,6 +68,7 @@ def field_summary(live: Live) -> RenderableType:
         parts += [
             Text(f"  {name}  {_quantiles(h)}") for name, h in (("begin after the deadline", clock.late), ("length", clock.took))
         ]
+    parts.append(taken_back(live))
     return Group(*parts)
 
 
