@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,9 @@ from dashboards.view import RunView
 PULSE_MS: Final = 1500
 
 
-def create_app(run: Path) -> FastAPI:
-    """Make the web application for a run directory; raises RunError when there is none."""
-    view = RunView(run)
+def create_app(run: Path, benches: Sequence[Path] = ()) -> FastAPI:
+    """Make the web application for a run directory, and directories of the test bench; raises RunError when there is none."""
+    view = RunView(run, benches)
     server = FastAPI(title="VPP Core", docs_url=None, redoc_url=None, openapi_url=None)
     backend: Any = server  # Dash's annotation does not know of its own FastAPI backend
     app = Dash(

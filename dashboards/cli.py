@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ from vpp.kernel.errors import VppError
 PORT = 8050
 
 
-def serve(run: Path, host: str = "127.0.0.1", port: int = PORT, *, open_browser: bool = False) -> None:
+def serve(
+    run: Path, host: str = "127.0.0.1", port: int = PORT, *, open_browser: bool = False, benches: Sequence[Path] = ()
+) -> None:
     """Serve the dashboard of a run until Ctrl-C.
 
     Args:
@@ -23,6 +26,7 @@ def serve(run: Path, host: str = "127.0.0.1", port: int = PORT, *, open_browser:
         host: address to listen on; others than this machine see the run when it is not a loopback address.
         port: TCP port, 0 for any free one.
         open_browser: show it at once.
+        benches: directories of the test bench that are shown with it.
 
     Raises:
         RunError: there is no run, or it is damaged.
@@ -34,7 +38,7 @@ def serve(run: Path, host: str = "127.0.0.1", port: int = PORT, *, open_browser:
 
     listener = listen(host, port)
     try:
-        app = create_app(Path(run))
+        app = create_app(Path(run), benches)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         typer.echo(f"The dashboard of {run} is at {url} (Ctrl-C ends it)")
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -68,7 +72,11 @@ def dash(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, of a finished or a running run.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port, 0 for any free one.", min=0, max=65535)] = PORT,
+    bench: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="A directory of vpp hil bench; may be repeated. Those beside the run are found."),
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = False,
 ) -> None:
-    """Show a run in the browser: overview and network."""
-    serve(run, host, port, open_browser=browser)
+    """Show a run in the browser: overview, network, HIL."""
+    serve(run, host, port, open_browser=browser, benches=bench or ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +25,12 @@ class RunView:
     Several requests may ask at once. ``damage`` names what could not be read, one sentence a series.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a run; raises RunError when there is none, or when nothing of it can be read."""
-        self.path = path
+    def __init__(self, path: Path, benches: Sequence[Path] = ()) -> None:
+        """Open a run; raises RunError when there is none, or when nothing of it can be read.
+
+        ``benches`` are directories of the test bench to be shown with it.
+        """
+        self.path, self.benches = path, tuple(benches)
         self.damage: dict[str, str] = {}
         self._lock = threading.RLock()
         self._blocks: OrderedDict[tuple[str, int], Values] = OrderedDict()
@@ -102,6 +105,17 @@ class RunView:
         """All columns at one step."""
         values: Values = self.block(name, k // self._block_steps)[k % self._block_steps]
         return values
+
+    def exact(self, name: str, k: int) -> FloatArray:
+        """All columns at one step, every bit of them: for numbers that a float32 would blur (registers, times)."""
+        with self._lock:
+            if self.has(name):
+                try:
+                    series: Any = self._tree[name]
+                    return np.asarray(series[k].values, np.float64).reshape(-1)
+                except RunError as error:
+                    self.damage[name] = error.reason
+            return np.full(max(len(self.ids(name.split("/")[0])), 1), np.nan)
 
     def columns(self, name: str, which: npt.NDArray[np.intp]) -> Values:
         """Some columns over all steps, shape (steps, columns)."""

@@ -1,9 +1,9 @@
 """Take the pictures of the dashboard in ``docs/screenshots``.
 
-    python docs/make_screenshots.py [RUN [ESTIMATED]]
+    python docs/make_screenshots.py [RUN [ESTIMATED [HIL_RUN]]]
 
-Without run directories the newest runs of mv-open-ring and of estimated-ring beneath ``runs`` are shown; they are run first
-if there are none.
+Without run directories the newest runs of mv-open-ring, of estimated-ring and, with its inverter emulated, of hil-mixed
+beneath ``runs`` are shown; they are run first if there are none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from dashboards.app import create_app
 from dashboards.cli import listen
 
 SCENARIOS = ("mv-open-ring", "estimated-ring")
+HIL_SCENARIO, DEVICE, PORT = "hil-mixed", "hil-inverter", 5020
 SIZE = {"width": 1400, "height": 900}
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ROOT = Path(__file__).parents[1]
+VPP = Path(sys.executable).with_name("vpp")
 FOLDER = Path(__file__).parent / "screenshots"
 
 
@@ -32,8 +35,31 @@ def newest(scenario: str) -> Path:
     """The newest run of a scenario, made now if there is none."""
     runs = ROOT / "runs"
     if not list(runs.glob(f"{scenario}-*")):
-        subprocess.run([Path(sys.executable).with_name("vpp"), "run", scenario], cwd=ROOT, check=True)
-    return max(runs.glob(f"{scenario}-*"), key=lambda run: run.stat().st_mtime)
+        subprocess.run([VPP, "run", scenario], cwd=ROOT, check=True)
+    return _last(f"{scenario}-*")
+
+
+def newest_hil() -> Path:
+    """The newest run with a device outside, made now if there is none: its inverter is emulated in another process."""
+    if not list((ROOT / "runs").glob(f"{HIL_SCENARIO}-*-hil")):
+        told = ROOT / "runs" / "addresses"
+        told.parent.mkdir(exist_ok=True)
+        told.unlink(missing_ok=True)
+        emulator = subprocess.Popen([VPP, "hil", "emulate", DEVICE, "--port", str(PORT), "--addresses", told], cwd=ROOT)
+        try:
+            while not told.exists():
+                if emulator.poll() is not None:
+                    raise SystemExit("the emulator does not start")
+                time.sleep(0.2)
+            subprocess.run([VPP, "hil", "run", HIL_SCENARIO, "--set", "time.steps=120"], cwd=ROOT, check=True)
+        finally:
+            emulator.terminate()
+            emulator.wait()
+    return _last(f"{HIL_SCENARIO}-*-hil")
+
+
+def _last(pattern: str) -> Path:
+    return max((ROOT / "runs").glob(pattern), key=lambda run: run.stat().st_mtime)
 
 
 def overview(page: Page) -> None:
@@ -72,10 +98,20 @@ def estimate(page: Page) -> None:
     page.screenshot(path=FOLDER / "estimate.png")
 
 
-def main(run: Path, estimated: Path) -> None:
+def hil(page: Page) -> None:
+    """Links, clock, the device outside, and its raw points."""
+    page.click("nav >> text=HIL")
+    page.wait_for_selector("#hil-chart .main-svg")
+    page.wait_for_selector("#hil-points table")
+    page.wait_for_timeout(500)
+    page.screenshot(path=FOLDER / "hil.png", full_page=True)
+
+
+def main(run: Path, estimated: Path, hil_run: Path) -> None:
     """Serve the runs, and take the pictures."""
     take(run, "/", (overview, network))
     take(estimated, "/network", (estimate,))
+    take(hil_run, "/", (hil,))
 
 
 def take(run: Path, path: str, pictures: Sequence[Callable[[Page], None]]) -> None:
@@ -97,5 +133,6 @@ def take(run: Path, path: str, pictures: Sequence[Callable[[Page], None]]) -> No
 
 
 if __name__ == "__main__":
-    given = [Path(argument) for argument in sys.argv[1:3]]
-    main(*(*given, *(newest(scenario) for scenario in SCENARIOS[len(given) :])))
+    given = [Path(word) for word in sys.argv[1:4]]
+    made = [*given, *(newest(scenario) for scenario in SCENARIOS[len(given) :])]
+    main(*made, *([newest_hil()] if len(made) < 3 else []))

@@ -42,11 +42,16 @@ class Stepped(Protocol):
 
 
 class Clock:
-    """The devices' own time: that of the step that is shown, or what goes by between steps on the wall clock."""
+    """The devices' own time: that of the step that is shown, or what goes by between steps on the wall clock.
+
+    Attributes:
+        shown_ns: the step that is shown.
+        wrong_ns: what the devices' clock shows too much (a fault).
+    """
 
     def __init__(self) -> None:
-        """Begin at 0."""
-        self.shown_ns = 0
+        """Begin at 0, and right."""
+        self.shown_ns = self.wrong_ns = 0
         self._pace: Pace | None = None
         self._shown_at = 0
 
@@ -56,6 +61,10 @@ class Clock:
         self._shown_at = pace() if pace is not None else 0
 
     def __call__(self) -> int:
+        """The time now, as the devices believe it."""
+        return self.right() + self.wrong_ns
+
+    def right(self) -> int:
         """The time now."""
         return self.shown_ns + (self._pace() - self._shown_at if self._pace is not None else 0)
 

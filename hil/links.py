@@ -201,7 +201,7 @@ def _iec61850_parse(point: Point) -> object:
 def _iec61850_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
     from vpp.wire.iec61850.quality import carried
 
-    return carried(quality)
+    return carried(table, rows, quality)
 
 
 _SUNSPEC_MAPS: Final = {"pv": "sunspec-inverter", "wind": "sunspec-inverter", "battery": "sunspec-battery"}

@@ -5,7 +5,8 @@ device has is another matter, and every device says which:
 
 - ``open``: it hangs on the mains. Its voltage and frequency are not the twin's; the controllers are given the twin's, marked
   as substituted, because it is the twin's grid that they have to keep.
-- ``driven``: a source holds it at the twin's voltage and frequency (`Follower`); what it measures is what the twin says.
+- ``driven``: a source holds it at the twin's voltage and frequency (`Follower`); what it measures is what the twin says. While
+  its source does not follow, it counts as open.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Rest(Protocol):
         """What is measured in that step."""
         ...
 
+    def terminals(self, at: IntArray) -> tuple[FloatArray, FloatArray]:
+        """True voltage [pu] and frequency [Hz] at resources in that step, NaN where there is none."""
+        ...
+
     def write(self, now_ns: int, asked: Asked) -> None:
         """What is asked of everybody, for the next step."""
         ...
@@ -53,6 +58,11 @@ class Rest(Protocol):
 
 class Follower(Protocol):
     """A source that holds devices at a voltage and a frequency."""
+
+    @property
+    def holds(self) -> BoolArray:
+        """Which of the driven devices are held as they were told last."""
+        ...
 
     def follow(self, vm_pu: FloatArray, f_hz: FloatArray) -> None:
         """The terminals' voltage and frequency from now on, one a driven device. Never blocks: the latest wins."""
@@ -124,8 +134,7 @@ class MixedPlant:
         applied.block[:, s.at] = told.applied.block[:, s.at]
         applied.block[np.ix_(_S_POWERS, s.at)] *= s.scale
         if self.follower is not None:
-            driven = s.at[s.driven]
-            self.follower.follow(seen.telemetry.vm_pu[driven], seen.telemetry.f_hz[driven])
+            self.follower.follow(*self.rest.terminals(s.at[s.driven]))
         return Observation(telemetry, seen.points, applied)
 
     def write(self, now_ns: int, asked: Asked) -> None:
@@ -163,10 +172,13 @@ class MixedPlant:
         telemetry.block[cells], telemetry.quality[cells] = told.block[cells], told.quality[cells]
         telemetry.time_ns[cells] = told.time_ns[cells]
         telemetry.block[np.ix_(_POWERS, s.at)] *= s.scale
-        driven = np.ix_(_GRID, s.at[s.driven])
+        held = s.driven.copy()
+        if self.follower is not None:
+            held[s.driven] = self.follower.holds
+        driven = np.ix_(_GRID, s.at[held])
         telemetry.block[driven], telemetry.quality[driven] = told.block[driven], told.quality[driven]
         telemetry.time_ns[driven] = told.time_ns[driven]
-        telemetry.quality[np.ix_(_GRID, s.at[~s.driven])] |= np.uint8(q.SUBSTITUTED)
+        telemetry.quality[np.ix_(_GRID, s.at[~held])] |= np.uint8(q.SUBSTITUTED)
 
     def take_events(self) -> Sequence[Event]:
         """What happened since the last call."""

@@ -134,7 +134,7 @@ def _text(found: Discovered, path: str) -> str:
 async def _iec104(where: Where, units: Sequence[int], timeout_s: float, named: bool) -> list[Unit]:
     """Test the connection. Only who names the protocol has data transfer started: of a group it takes the other's over."""
     connection, tested = Connection(Parameters(), server=False), asyncio.Event()
-    connection.on_tested = tested.set
+    connection.on_tested = lambda rtt_s: tested.set()
     await _connect(
         where, lambda: asyncio.get_running_loop().create_connection(lambda: connection, where.host, where.port), timeout_s
     )

@@ -9,16 +9,20 @@ import typer
 
 from hil import console
 from hil.cli import app
-from scenarios.cli import RUNS, Overrides, ScenarioArgument
+from scenarios.cli import INTERRUPTED, RUNS, Overrides, ScenarioArgument
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hil.loop import Histogram
+    from hil.watchdog import Arming
     from scenarios.build import RunResult
     from scenarios.mixed import Live
+    from scenarios.schema import Scenario
 
 FAILED: Final = 1
+FAULTS: Final = (
+    "Something that goes wrong; may be repeated; takes the place of the scenario's wire_faults. On the wire: drop, delay, slow, "
+    "duplicate, reorder, endian, exception; in the device: freeze, reboot, clock. Keys: from_s, until_s, share, delay_s, code, "
+    "step_s, device. For example drop,share=0.2,from_s=10,until_s=30 or reboot,from_s=60,until_s=75,device=inverter."
+)
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories go.", file_okay=False)]
 
 
@@ -41,6 +45,7 @@ def emulate(
     apart: Annotated[bool, typer.Option("--apart", help="Every device at a port of its own, not 247 units a port.")] = False,
     plain: Annotated[int | None, typer.Option("--plain", metavar="PORT", help="The others and the meters, plain Modbus.")] = None,
     addresses: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all addresses, as --map takes them.")] = None,
+    faults: Annotated[list[str] | None, typer.Option("--fault", metavar="KIND[,KEY=VALUE…]", help=FAULTS)] = None,
 ) -> None:
     """Serve a scenario's devices over a protocol on its solved grid, second by second, until Ctrl-C or the end.
 
@@ -56,17 +61,21 @@ def emulate(
     from scenarios.build import build
     from scenarios.emulate import emulate as make
     from scenarios.load import load
+    from scenarios.wire_faults import override, put_faults
 
     if family not in ("modern", "legacy", "both"):
         raise typer.BadParameter("must be modern, legacy or both", param_hint="--family")
     if protocol not in SCHEMES:
         raise typer.BadParameter(f"must be one of {', '.join(SCHEMES)}", param_hint="--protocol")
-    system = build(load(scenario, overrides or ()))
+    out = Console()
+    wanted = load(scenario, [*(overrides or ()), *override(faults or ())])
+    Console(stderr=True).print(f"building {wanted.name} and simulating its first step …", highlight=False)
+    system = build(wanted)
     site = make(
         system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain,
         protocol=protocol, device_map=device_map,
     )  # fmt: skip
-    out = Console()
+    put_faults(site, system)
 
     async def go() -> None:
         site.emulator.step(int(system.plant.time_ns[0]))
@@ -85,7 +94,11 @@ def emulate(
         finally:
             await site.emulator.stop()
 
-    asyncio.run(go())
+    try:
+        asyncio.run(go())
+    except KeyboardInterrupt:
+        out.print(f"ended after {site.emulator.steps} steps")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def run(
@@ -100,17 +113,14 @@ def run(
     max_kw: Annotated[float | None, typer.Option(help="With --arm: most that one device is asked for [kW].")] = None,
     max_kwh: Annotated[float | None, typer.Option(help="With --arm: most energy through one device [kWh].")] = None,
     for_min: Annotated[float | None, typer.Option(help="With --arm: how long the leave holds [min].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the run directory.")] = False,
 ) -> None:
     """Run a scenario on the wall clock with devices outside, the rest simulated on the same grid.
 
-    What is asked of a device is a lease: it falls back by itself when this program stops.
+    What is asked of a device is a lease: it falls back by itself when this program stops. Ctrl-C takes everything back at once.
     """
-    from rich.console import Console
-    from rich.text import Text
-
     from hil.watchdog import Arming
     from scenarios.load import load
-    from scenarios.mixed import Live, run_mixed
     from vpp.wire.clock import wall_ns
 
     limits = (max_kw, max_kwh, for_min)
@@ -121,40 +131,59 @@ def run(
         arming = Arming(max_kw * 1e-3, max_kwh * 1e-3, wall_ns() + round(for_min * 60e9))
     elif any(limit is not None for limit in limits):
         raise typer.BadParameter("the limits belong to --arm", param_hint="--max-kw, --max-kwh, --for-min")
-    live = Live()
-    console_ = Console()
-    result = run_mixed(load(scenario, overrides or ()), tuple(maps or ()), arming=arming, live=live, out=out)
-    _tell(console_, live)
-    console_.print(Text.assemble("look at it     ", (f"vpp dash {result.path}", "cyan")), soft_wrap=True)
+    _run(load(scenario, overrides or ()), tuple(maps or ()), arming, out, quiet)
 
 
-def _tell(console_: Console, live: Live) -> None:
+def _run(scenario: Scenario, maps: tuple[str, ...], arming: Arming | None, out: Path, quiet: bool) -> None:
+    import signal
+
+    from rich.console import Console
     from rich.text import Text
 
-    if live.connected is not None:
-        for name, what in live.connected.found.items():
-            console_.print(Text.assemble((name, "bold cyan"), f"  {what}"), soft_wrap=True)
-        for finding in live.connected.findings:
-            console_.print(Text(str(finding), "yellow"), soft_wrap=True)
-    if live.plant is not None:
-        for s in live.plant.stations:
-            n, t = s.keeper.statistics, s.tally
-            console_.print(
-                f"{s.name}: {n.samples} samples, {n.missing} missing, {n.breaks} breaks; {t.accepted} of {t.sent} values taken, "
-                f"{t.withheld} withheld, {t.unlike} read back otherwise",
-                soft_wrap=True,
-            )
-    if live.timing is not None:
-        clock = live.timing
-        console_.print(f"{clock.ticks} ticks, {clock.missed} missed in {clock.slips} slips")
-        for name, histogram in (("late", clock.late), ("took", clock.took)):
-            console_.print(f"  {name}: {_quantiles(histogram)}")
+    from scenarios.mixed import Live, run_mixed
+    from scenarios.report import field
+    from scenarios.report.progress import Watch
+    from scenarios.report.terminal import summary
+
+    console, live = Console(), Live()
+    # SIGTERM takes back as Ctrl-C does: by way of the event loop, and not through the middle of it.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        with Watch(scenario.name, quiet=quiet) as watch:
+            told: list[bool] = []
+
+            def stage(text: str) -> None:
+                if live.connected is not None and not told:
+                    told.append(True)
+                    for line in field.found(live):
+                        watch.say(line)
+                watch.stage(text)
+
+            live.stage, watch.note = stage, lambda: field.note(live)
+            result = run_mixed(scenario, maps, arming=arming, live=live, out=out, progress=watch)
+    except KeyboardInterrupt:
+        _say_interrupted(live, out / f"{scenario.name}-{scenario.hash[:10]}-hil")
+        raise typer.Exit(INTERRUPTED) from None
+    if quiet:
+        typer.echo(result.path)
+        return
+    console.print(summary(result.manifest), "", field.field_summary(live), "")
+    console.print(Text.assemble("look at it     ", (f"vpp dash {result.path}", "cyan")), soft_wrap=True)
 
 
-def _quantiles(h: Histogram) -> str:
-    return (
-        ", ".join(f"p{round(100 * q)} ≤ {1e3 * h.quantile(q):.3g} ms" for q in (0.5, 0.99)) + f", worst {1e3 * h.worst_s:.3g} ms"
-    )
+def _say_interrupted(live: Live, path: Path) -> None:
+    """Say what became of what was asked, and what an interrupted run has left."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from scenarios.report import field
+
+    console = Console(stderr=True)
+    if live.timing is None or not live.timing.ticks:
+        console.print(Text("interrupted before the first tick; nothing was asked of a device", "yellow"))
+        return
+    console.print(Text("interrupted", "yellow"), field.field_summary(live), sep="\n")
+    console.print(Text.assemble("look at it     ", (f"vpp dash {path}", "cyan")), soft_wrap=True)
 
 
 def parity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hil.assemble import field_plant
-from hil.connect import Connected, Wish, connect, wish
+from hil.connect import Connected
+from hil.follow import Sources
+from hil.logbook import Logbook
 from hil.loop import Loop, Timing
-from hil.mixed import MixedPlant, Standing
+from hil.mixed import MixedPlant
 from hil.pace import MonotonicPace, Pace
 from hil.plant import FieldPlant
+from hil.timed import Stopwatches, TimedLink
 from hil.watchdog import Arming
-from scenarios.build import RunResult, System, run
+from scenarios.build import RunResult, System, new_recorder, run
+from scenarios.outdoors import Party, meet, party_of
 from vpp.kernel.errors import LinkError
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.seen import Decision, Event, News, Observation, Seen
@@ -28,7 +32,6 @@ from vpp.kernel.tick import Record, decide
 from vpp.wire.supervisor import Policy
 
 if TYPE_CHECKING:
-    from scenarios.expand import FleetPlan
     from scenarios.schema.scenario import Scenario
     from twin.cosim.world import Shares
     from twin.devices.model import Offer
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 FIRST_IMAGE_S: Final = 10.0
 PATIENCE_TICKS: Final = 5  # ticks without which everything is taken back
+HOLD_TICKS: Final = 10  # for so long the last power of a silent device stands
 
 
 @dataclass
@@ -65,6 +69,14 @@ class TwinRest:
         """What is measured."""
         return self.plant.read(now_ns)
 
+    def terminals(self, at: IntArray) -> tuple[FloatArray, FloatArray]:
+        """True voltage at resources, and mean frequency of their islands over the step."""
+        truth, swing = self.plant.result, self.plant.grid.swing
+        if truth is None:
+            raise RuntimeError("advance() comes before terminals()")
+        f_hz = np.full(len(at), truth.f_hz) if swing is None else swing.f_mean_hz[at]
+        return truth.solved.delivered.vm_pu[at], f_hz
+
     def write(self, now_ns: int, asked: Asked) -> None:
         """What shall hold from the next step on."""
         self.plant.write(now_ns, asked)
@@ -75,33 +87,18 @@ class Live:
     """What a run with devices outside showed, beside its record.
 
     Attributes:
+        stage: called with what is done now, for whoever watches.
         timing: how well the clock was kept.
         plant: the field, with the statistics of its links.
+        sources: what drives devices; None: nothing.
         connected: what was found at the addresses.
     """
 
+    stage: Callable[[str], None] = lambda text: None
     timing: Timing | None = None
     plant: FieldPlant | None = None
+    sources: Sources | None = None
     connected: Connected | None = None
-
-
-def wishes_of(scenario: Scenario, maps: Sequence[str], plan: FleetPlan) -> tuple[Wish, ...]:
-    """The devices outside: those of the scenario, each replaced by a ``resource=address`` of the command line.
-
-    An entry of the fleet that is one resource may stand for it.
-    """
-    lines = {_id(scenario, plan, one.resource): one.at for one in scenario.outside}
-    for text in maps:
-        name, _, address = text.partition("=")
-        lines[_id(scenario, plan, name)] = address
-    kinds = dict(zip(plan.id, plan.kind))
-    return tuple(wish(f"{name}={address}", kinds) for name, address in lines.items())
-
-
-def _id(scenario: Scenario, plan: FleetPlan, name: str) -> str:
-    """Id of a resource, or of the only one of an entry; the name itself where there is no such thing."""
-    found = np.flatnonzero(plan.named(name, [entry.id for entry in scenario.fleet]))
-    return plan.id[found[0]] if len(found) == 1 else name
 
 
 def run_mixed(
@@ -116,6 +113,8 @@ def run_mixed(
 ) -> RunResult:
     """Run a scenario at its own step on a clock, with devices outside.
 
+    The devices are looked at before anything is built or written: who is not there is told at once.
+
     Args:
         scenario: what to run; its step is the tick.
         maps: ``resource=address`` lines; they go before those of the scenario.
@@ -126,81 +125,95 @@ def run_mixed(
         options: of `scenarios.build.run`.
 
     Raises:
-        ScenarioError, LinkError: an address or map is wrong, or a device is not there.
+        ScenarioError, LinkError: an address or map is wrong, or a device or source is not there.
     """
     from scenarios.expand import expand
     from scenarios.site import site_of
 
-    site = site_of(scenario)
-    plan = expand(scenario, site.network, None if site.profiles is None else site.profiles.names)
-    wishes = wishes_of(scenario, maps, plan)
-    if not wishes:
-        raise LinkError(scenario.name, "no resource is outside: give --map resource=protocol://host:port/unit?map=…")
-    shown = live or Live()
+    site, shown = site_of(scenario), live or Live()
+    party = party_of(scenario, maps, expand(scenario, site.network, None if site.profiles is None else site.profiles.names))
+    dt_s = scenario.time.step_s
+    policy = Policy(period_s=dt_s, stale_s=max(5 * dt_s, 5.0), write_s=max(dt_s, 1.0))
+    with asyncio.Runner() as runner:
+        shown.connected = runner.run(meet(party, arming, policy, shown.stage))
+        shown.stage(f"Building {scenario.name}")
 
-    def drive(system: System, recorder: Recorder) -> Shares:
-        return asyncio.run(_drive(system, recorder, wishes, arming, pace or MonotonicPace(), shown))
+        def drive(system: System, recorder: Recorder) -> Shares:
+            return runner.run(_drive(system, recorder, party, pace or MonotonicPace(), shown))
 
-    outside = [one.resource for one in wishes]
-    return run(scenario, drive=("hil", drive), outside=outside, out=out, **options)
+        outside = [one.resource for one in party.wishes]
+        return run(scenario, drive=("hil", drive), outside=outside, out=out, **options)
 
 
-async def _drive(
-    system: System, recorder: Recorder, wishes: Sequence[Wish], arming: Arming | None, pace: Pace, live: Live
-) -> Shares:
+async def _drive(system: System, recorder: Recorder, party: Party, pace: Pace, live: Live) -> Shares:
+    """All ticks of a run; whatever happens, setpoints are taken back and sources go to nominal in the end."""
     from twin.cosim.world import Shares
 
-    dt_s = system.plant.dt_s
-    policy = Policy(period_s=dt_s, stale_s=max(5 * dt_s, 5.0), write_s=max(dt_s, 1.0))
-    live.connected = await connect(wishes, arming, policy)
-    rest, fleet = TwinRest(system.plant), system.plant.fleet
-    scale_of = {_id(system.scenario, system.plan, one.resource): one.scale for one in system.scenario.outside}
-    at = np.array([fleet.id.index(one.resource) for one in wishes], np.int64)
-    scale = np.array([scale_of.get(one.resource, 1.0) for one in wishes])
+    dt_s, fleet, times = system.plant.dt_s, system.plant.fleet, system.plant.time_ns
+    watches, timing = Stopwatches(pace), Timing()
+    wired = [replace(one, link=TimedLink(one.link, watches)) for one in live.connected.wired] if live.connected else []
     plant = field_plant(
-        _own_size(fleet, at, scale), live.connected.wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s,
-        own_time=True,
-    )  # fmt: skip
-    live.plant = plant
-    mixed = MixedPlant(rest, plant, Standing(at, np.zeros(len(at), np.bool_), scale, 10 * dt_s))
+        party.own_size(fleet), wired, chance=np.random.default_rng, patience_s=PATIENCE_TICKS * dt_s, own_time=True
+    )
+    sources = Sources(party.driven, pace, PATIENCE_TICKS * dt_s, plant.events.append)
+    live.plant, live.sources = plant, sources if party.driven else None
+    rest = TwinRest(system.plant)
+    mixed = MixedPlant(rest, plant, party.standing(fleet, HOLD_TICKS * dt_s), live.sources)
     system.desk.wait = False
-    take = _taker(system, recorder, rest, mixed, plant)
-    times = system.plant.time_ns
-    loop = Loop(mixed, system.chain, system.desk, pace, lambda k: int(times[k]), take)
-    begin = perf_counter()
-    await plant.start()
-    try:
-        silent = await plant.up(FIRST_IMAGE_S)
-        if silent:
-            raise LinkError(silent[0], f"no measurement within {FIRST_IMAGE_S:g} s")
-        _warm(system, mixed, int(times[0]))
-        live.timing = loop.timing
-        await loop.run(len(times))
-    finally:
-        await plant.stop()
+    with _logbook(system, recorder, plant, watches, party, timing) as logbook:
+        take = _taker(system, recorder, rest, mixed, plant, logbook)
+        loop = Loop(mixed, system.chain, system.desk, pace, lambda k: int(times[k]), take, timing)
+        begin = perf_counter()
+        try:
+            await sources.start()
+            await plant.start()
+            silent = await plant.up(FIRST_IMAGE_S)
+            if silent:
+                raise LinkError(silent[0], f"no measurement within {FIRST_IMAGE_S:g} s")
+            live.stage("Compiling")
+            _warm(system, mixed, rest, int(times[0]))
+            await _heard_again(plant)
+            live.timing = timing
+            await loop.run(len(times))
+        finally:
+            live.stage("Taking back what was asked")
+            await plant.stop()
+            await sources.stop()
     return Shares(0.0, 0.0, 0.0, 0.0, perf_counter() - begin)
 
 
-def _warm(system: System, mixed: MixedPlant, now_ns: int) -> None:
-    """Simulate the first step and decide once for nothing, before the clock runs: kernels may compile for a minute."""
+async def _heard_again(plant: FieldPlant) -> None:
+    """Wait until every link that is up has given a sign of life since this moment: compiling has kept us from hearing it."""
+    now = {s.name: s.keeper.steady() for s in plant.stations}
+    loop = asyncio.get_running_loop()
+    end = loop.time() + FIRST_IMAGE_S
+    while loop.time() < end and any(s.keeper.heard_ns <= now[s.name] for s in plant.stations):
+        await asyncio.sleep(0.01)
+
+
+def _logbook(
+    system: System, recorder: Recorder, plant: FieldPlant, watches: Stopwatches, party: Party, timing: Timing
+) -> Logbook:
+    """The record of links, clock and devices, beside that of the scenario."""
+    if recorder.writer is None:
+        raise ValueError("a run with devices outside is recorded")
+    recorder.writer.update_manifest(outside=party.about())
+    about = {"name": system.scenario.name, "zone": system.scenario.time.zone, "step_s": system.plant.dt_s}
+    outdoors = party.outdoors(system.plant.fleet)
+    return Logbook(recorder.writer.path, plant, watches, outdoors, timing, system.plant.time_ns, about)
+
+
+def _warm(system: System, mixed: MixedPlant, rest: TwinRest, now_ns: int) -> None:
+    """Simulate the first step, decide and record it for nothing, before the clock runs: kernels may compile for a minute."""
     image, chain = mixed.read(now_ns), system.chain
     before = chain.state()
     seen = Seen(image.telemetry, image.points, image.applied, Asked.nothing(mixed.fleet.n), News())
-    decide(now_ns, seen, chain)
+    decision = decide(now_ns, seen, chain)
     chain.restore(before)
+    new_recorder(system)(0, Record(now_ns, seen, decision), *rest.truths[0])
 
 
-def _own_size(fleet: Fleet, at: IntArray, scale: FloatArray) -> Fleet:
-    """The fleet with the devices outside in their own size."""
-    columns = {}
-    for name in ("p_min_mw", "p_max_mw", "p_safe_mw"):
-        values = getattr(fleet, name).copy()
-        values[at] /= scale
-        columns[name] = values
-    return replace(fleet, **columns)
-
-
-def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant, plant: FieldPlant) -> Any:
+def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant, plant: FieldPlant, logbook: Logbook) -> Any:
     """Record every step; where the clock left ticks out, what was asked held on, and an event says so."""
     times = system.plant.time_ns
     before: list[Record] = []
@@ -216,6 +229,7 @@ def _taker(system: System, recorder: Recorder, rest: TwinRest, mixed: MixedPlant
             recorder(missed, Record(int(times[missed]), held.seen, decision), *rest.truths.pop(missed))
         decision = Decision(record.decision.asked, (*record.decision.events, *happened))
         before[:] = [Record(now_ns, record.seen, decision)]
+        logbook(k, before[0])
         recorder(k, before[0], *rest.truths.pop(k))
 
     return take

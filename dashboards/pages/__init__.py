@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dashboards.page import Page
-from dashboards.pages import network, overview
+from dashboards.pages import hil, network, overview
 
-PAGES: tuple[Page, ...] = (overview.PAGE, network.PAGE)
+PAGES: tuple[Page, ...] = (overview.PAGE, network.PAGE, hil.PAGE)

@@ -171,7 +171,7 @@ def facts_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     if events := manifest.get("events_by_kind"):
         yield "events", Text(" · ".join(f"{n} {kind}" for kind, n in events.items()))
     shares = {k: v for k, v in manifest.get("shares", {}).items() if k != "total_s"}
-    if shares:
+    if any(share for name, share in shares.items() if name != "mosaik"):  # on the wall clock nobody is measured
         yield "time", Text(" · ".join(f"{name} {share:.0%}" for name, share in shares.items()))
     if engine := manifest.get("engine"):
         yield "power flow", Text(f"{engine.get('name')}: {engine.get('reason')}")

@@ -16,7 +16,7 @@ from scenarios.schema.control import Control, DayAhead, Market, PccGuard, Schedu
 from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
-from scenarios.schema.hil import Outside
+from scenarios.schema.hil import Outside, WireFault
 from scenarios.schema.metering import Estimation, MeterError, MeterPart
 from scenarios.schema.plant import Contingencies, Limits
 from scenarios.schema.sensors import Sensors
@@ -83,6 +83,7 @@ class Scenario(Part):
     faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
     frequency: Frequency = Field(Frequency(), description="frequency of the public grid over time")
     outside: tuple[Outside, ...] = Field((), description="resources that are devices outside, for `vpp hil run`")
+    wire_faults: tuple[WireFault, ...] = Field((), description="what goes wrong with emulated devices, for `vpp hil emulate`")
     islands: tuple[FormedIsland, ...] = Field((), description="parts of the network that a resource forms, without a public grid")
     engine: Literal["auto", "tree", "lightsim2grid", "pandapower"] = Field("auto", description="who solves the power flow")
     limits: Limits = Field(Limits(), description="what counts as a violation")

@@ -55,14 +55,20 @@ class Source:
     """A source that follows."""
 
     told: list[tuple[float, float]] = field(default_factory=list)
+    holding: bool = True
+
+    @property
+    def holds(self) -> np.ndarray:
+        return np.array([self.holding])
 
     def follow(self, vm_pu: np.ndarray, f_hz: np.ndarray) -> None:
         self.told.append((float(vm_pu[0]), float(f_hz[0])))
 
 
-def mixed(scale: float = 1.0, driven: bool = False) -> tuple[MixedPlant, Outside, TwinRest, int, Source]:
-    name = "roof-1"
-    scenario = load("lv-rural-street", CASE)
+def mixed(
+    scale: float = 1.0, driven: bool = False, noise: str = "sensors={}"
+) -> tuple[MixedPlant, Outside, TwinRest, int, Source]:
+    scenario = load("lv-rural-street", [*CASE, noise])
     ids = build(scenario).plant.fleet.id
     name = next(i for i in ids if i.startswith("roof-"))
     system = build(scenario, [name])
@@ -112,6 +118,25 @@ def test_a_driven_device_follows_the_twin() -> None:
     assert source.told == [(pytest.approx(truth(rest)[1][at]), 50.0)]
     assert seen.vm_pu[at] == 1.04  # its own measurement
     assert seen.quality[_VM, at] == q.GOOD
+
+
+def test_a_source_gets_the_truth_and_not_what_a_meter_says() -> None:
+    """A noisy meter at the device does not shake the source."""
+    plant, _, rest, at, source = mixed(driven=True, noise="sensors={v_error: 0.05}")
+    plant.read(int(rest.plant.time_ns[0]))
+    assert source.told == [(truth(rest)[1][at], 50.0)]
+    assert abs(rest.read(0).telemetry.vm_pu[at] - source.told[0][0]) > 1e-4
+
+
+def test_a_device_whose_source_does_not_follow_counts_as_open() -> None:
+    plant, _, rest, at, source = mixed(driven=True)
+    source.holding = False
+    seen = plant.read(int(rest.plant.time_ns[0])).telemetry
+    assert seen.vm_pu[at] == pytest.approx(truth(rest)[1][at])
+    assert seen.quality[_VM, at] == q.SUBSTITUTED
+    source.holding = True
+    seen = plant.read(int(rest.plant.time_ns[1])).telemetry
+    assert (seen.vm_pu[at], seen.quality[_VM, at]) == (1.04, q.GOOD)
 
 
 def test_driven_needs_a_source() -> None:

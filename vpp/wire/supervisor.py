@@ -282,7 +282,8 @@ class Supervisor:
                 missed += 1
                 if missed >= self.policy.misses:
                     self.statistics.muted += 1
-                    raise LinkError(self.link.name, f"mute: {missed} heartbeats without an answer ({error})") from error
+                    told = f" ({error})" if str(error) else ""
+                    raise LinkError(self.link.name, f"mute: {missed} heartbeats without an answer{told}") from error
                 continue
             missed = 0
             self.heard_ns = self.steady()

@@ -43,11 +43,6 @@ _TO_BITS: Final = np.array(TO_BITS, np.int64)
 TO_DATA: Final = tuple(BitStringData((bits << 3).to_bytes(2, "big"), 3) for bits in TO_BITS)
 
 
-def carried(quality: ByteArray) -> ByteArray:
-    """What a client makes of the ``q`` that a server sends for these qualities."""
-    return np.asarray(FROM_BITS[np.array(TO_BITS)[quality]], np.uint8)
-
-
 def quality_of(data: IECData | None) -> int:
     """Our quality of a ``q``; invalid where it is none, good where there is none at all."""
     if data is None:

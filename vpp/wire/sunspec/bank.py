@@ -93,6 +93,12 @@ class Bank:
                     self._end(row, lease)
         self._plan()
 
+    def forget(self, row: int) -> None:
+        """Drop what runs in a device: it was switched off."""
+        self._due.pop(row, None)
+        self._adopting = {key: due for key, due in self._adopting.items() if key[0] != row}
+        self._plan()
+
     def count_down(self, row: int, now_ns: int) -> None:
         """Write the seconds that the leases of a device have left into its registers."""
         for lease, due in self._due.get(row, {}).items():

@@ -62,6 +62,7 @@ KEPT: Final = re.compile(
 )
 SETTINGS: Final = re.compile(r"(70[3-9]|71[0-2]|123)\.")
 REACH: Final = 30000.0
+VOLATILE: Final = (704, 123, 124)  # the models that hold setpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class Ders:
         )
         self._ratings()
         self._curves(settings or {})
+        self._begin = self.images.words.copy()
 
     def publish(self, telemetry: Telemetry, on: BoolArray | None = None) -> None:
         """Put measurements into the registers; what is unknown or invalid is "not implemented".
@@ -172,6 +174,14 @@ class Ders:
         self.bank.step(now_ns)
         if 715 in self.models:
             self.images.put("715.DERHb", (now_ns // 1_000_000_000) % 2**31 * np.ones(self.plate.n))
+
+    def reboot(self, row: int) -> None:
+        """Switch a device off and on: setpoints and what runs are forgotten; settings, curves among them, are stored."""
+        self.bank.forget(row)
+        for span in self.layout.models:
+            if span.model in VOLATILE:
+                here = slice(span.at, span.at + span.length + 2)
+                self.images.words[row, here] = self._begin[row, here]
 
     def setpoints(self, now_ns: int) -> Setpoints:
         """What the registers ask of each device now."""

@@ -75,7 +75,7 @@ async def discover(channel: Channel, unit: int = 1, bases: Sequence[int] = BASES
     try:
         return await _walk(channel, unit, base, timeout_s)
     except (ModbusError, TimeoutError, ValueError) as error:
-        raise LinkError(f"unit {unit}", f"the chain of models breaks off: {error or 'no answer'}") from error
+        raise LinkError(f"unit {unit}", f"the chain of models breaks off: {str(error) or 'no answer'}") from error
 
 
 async def _walk(channel: Channel, unit: int, base: int, timeout_s: float) -> Discovered:
