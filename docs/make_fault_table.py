@@ -56,9 +56,9 @@ No clock of day is asked for anything but stamps: it may be set by an hour in ei
 FOOT = """
 ## A part that calls itself all
 
-5,440 of 10,000 points (what c104 brings of a general interrogation, and calls complete): on Modbus, DNP3 and 104 4,560 points are
-counted as missing, the reading as incomplete, it is in the log, and the points are NaN, invalid and comm-lost. They are asked
-for again with the next full reading (`integrity_s`) or connection. 61850 answers for every point by itself.
+5,440 of 10,000 points (what c104 brings of a general interrogation, and calls complete; 544 of 1,000 on 61850): on every protocol
+what is missing is counted, the reading counted as incomplete, it is in the log, and the points are NaN, invalid and comm-lost.
+They are asked for again with the next full reading (`integrity_s`) or connection.
 
 ## What a spoilt message does
 

@@ -151,7 +151,7 @@ async def quick(s: Stage) -> None:
     s.relay.delay_s = 0.0
 
 
-def spoils(how: str, times: int = 4) -> Act:
+def spoils(how: str, times: int = 2) -> Act:
     async def spoil(s: Stage) -> None:
         s.relay.spoil.extend([how, ""] * times)
         await until(lambda: not s.relay.spoil, f"{times} messages: {how}")
@@ -186,7 +186,7 @@ async def expired(s: Stage) -> None:
     assert s.tls is not None
     await s.reboot(s.expired)
     tries = s.station.keeper.statistics.failed_connects
-    await until(lambda: s.station.keeper.statistics.failed_connects > tries + 2, "it is refused, and again")
+    await until(lambda: s.station.keeper.statistics.failed_connects > tries + 1, "it is refused, and again")
     assert s.link.state != LinkState.UP
 
 

@@ -1,4 +1,4 @@
-"""The protocols as `tests.wire.faults` wants them; one more is one more entry."""
+"""The protocols as `tests.wire.stage` wants them; one more is one more entry."""
 
 from __future__ import annotations
 

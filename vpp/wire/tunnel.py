@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vpp.kernel.errors import LinkError
@@ -25,6 +26,7 @@ class Tunnel:
         timeout_s: for the handshake.
         address: where the stack shall connect, once started.
         reason: why the last connection to the target failed, "" where none did.
+        failed: told each such reason at once.
     """
 
     target: tuple[str, int]
@@ -32,6 +34,7 @@ class Tunnel:
     timeout_s: float = 2.0
     address: tuple[str, int] = ("127.0.0.1", 0)
     reason: str = ""
+    failed: Callable[[str], None] = lambda reason: None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -72,6 +75,7 @@ class Tunnel:
                 await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, TimeoutError) as error:
             self.reason = f"{self.target[0]}:{self.target[1]}: {error or 'no TLS in time'}"
+            self.failed(self.reason)
         finally:
             for end in (writer, far):
                 if end is not None:

@@ -63,7 +63,7 @@ class Dnp3Link:
         self.session = session or Session()
         self.worker = worker or Worker(MODULE, name)
         self._own_worker = worker is None
-        self._tunnel = Tunnel(address, tls) if tls is not None else None
+        self._tunnel = Tunnel(address, tls, failed=self._not_carried) if tls is not None else None
         self._board = StateBoard()
         self._rows = rows_by_address(table, "r")
         self._addresses = [parse(point) for point in table.points]
@@ -212,6 +212,11 @@ class Dnp3Link:
             self._setting.cancel()
         self._feeds.end()
         self._board.enter(LinkState.DOWN, reason)
+
+    def _not_carried(self, reason: str) -> None:
+        """The tunnel did not reach the outstation: whoever connects need not wait for the stack to find out."""
+        if self.state == LinkState.CONNECTING:
+            self._break(reason)
 
     def _hear(self, message: Message | None) -> None:
         """What the worker says."""
