@@ -74,6 +74,7 @@ class Mms:
             )
             await associated
         except OSError as error:
+            associated.cancel()  # nobody will ask for it
             self.end(str(error))
             raise LinkError(self.name, f"{address[0]}:{address[1]}: {error}") from error
         except BaseException:
