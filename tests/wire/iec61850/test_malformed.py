@@ -4,14 +4,17 @@ import asyncio
 
 import numpy as np
 import pytest
+from open61850.mms import pdu
+from open61850.server import protocol
 
 from tests.wire.iec61850.bench import DER, HOST, connected, followed, run, serving
+from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
-from vpp.testing.link_bench import PATIENCE_S, until
+from vpp.testing.link_bench import PATIENCE_S, SOURCE_NS, until
 from vpp.wire.clock import wall_ns
 from vpp.wire.iec61850.client import Iec61850Link
 from vpp.wire.iec61850.iso import Iso
-from vpp.wire.link import LinkState
+from vpp.wire.link import Batch, LinkState
 
 # A connection request (COTP class 0, TPDUs of 1024), as another stack sends it.
 REQUEST = bytes.fromhex("0300001611e00000000100c0010ac1020001c2020001")
@@ -132,6 +135,32 @@ def test_nonsense_in_an_association_is_a_break(octets):
             await until(lambda: link.state == LinkState.DOWN, "the break")
             await link.connect(PATIENCE_S)
             assert (await link.read()).n == len(DER.readable)
+
+    run(test)
+
+
+def test_an_answer_that_is_a_value_short():
+    """Nobody says which is missing: each is asked for by itself, and what has no answer of its own is comm-lost."""
+
+    async def test():
+        async with serving() as server, connected(DER, server.address) as link:
+            server.publish(Batch.of(DER.readable, np.full(len(DER.readable), 0.5), 0, SOURCE_NS))
+            (connection,) = server.connections
+            service = connection._service
+
+            def answer(request):
+                if request.service != pdu.SERVICE_READ:
+                    return service(request)
+                names, _ = protocol.read_request(request.content)
+                told = [server.model.read(name) for name in names if name.item != "MMXU1$MX$TotVAr"]
+                return protocol.confirmed_response(request.invoke_id, request.service, protocol.read_response(told))
+
+            connection._service = answer
+            batch = await link.read()
+            missing = batch.point == DER.find("bat1", "q_mvar")
+            assert batch.quality[missing].tolist() == [q.INVALID | q.COMM_LOST]
+            assert not batch.quality[~missing].any()
+            assert link.log.counts["incomplete"] == 1
 
     run(test)
 

@@ -156,3 +156,22 @@ def test_a_block_that_falls_asleep_is_noticed():
             assert link.log.counts["integrity"] >= 1
 
     run(test)
+
+
+def test_a_block_whose_configuration_changed_is_not_believed():
+    """Nobody knows what its members are: the association ends, and the next one learns them anew."""
+
+    async def test():
+        async with serving() as server, connected(DER, server.address) as link, followed(link) as got:
+            await until(lambda: bool(got), "a first picture")
+            (block,) = [block for block in server.mms.reports.controls.values() if block.enabled]
+            block.set_attr("ConfRev", UIntData(2))
+            server.publish(Batch.of(DER.readable[:1], np.array([0.75]), 0, SOURCE_NS))
+            await until(lambda: link.state == LinkState.DOWN, "the end")
+            assert len(got) == 1
+            await link.connect(PATIENCE_S)
+            async with followed(link) as again:
+                await until(lambda: bool(again), "a picture again")
+                assert link._subscriptions.blocks[0].revision == 2
+
+    run(test)

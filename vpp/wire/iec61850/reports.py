@@ -206,6 +206,9 @@ class Subscriptions:
         if block is None:
             self.log.tell("strange report", report.rpt_id)
             return
+        if report.conf_rev not in (None, block.revision) or len(report.inclusion) != len(block.members):
+            self.mms.end(f"{block.name}: its configuration changed")  # nobody knows what its members are: learn anew
+            return
         self.resumed += block.buffered and not block.enabled
         samples = self._samples(block, report)
         self._count(block, report)
@@ -240,8 +243,6 @@ class Subscriptions:
             block.wholes += 1
             missing = block.rows - {part.row for entry in report.entries for part in block.members[entry.index]}
             wrong = f"a whole report without {len(missing)} of {len(block.rows)} points" if missing else wrong
-        if report.conf_rev is not None and block.revision not in (-1, report.conf_rev):
-            wrong = f"its configuration changed to revision {report.conf_rev}"
         if wrong:
             self.log.tell("report", f"{block.name}: {wrong}")
             self.again(block.rows)
