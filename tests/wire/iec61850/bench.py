@@ -11,7 +11,7 @@ from vpp.wire.iec61850.server import Iec61850Served
 from vpp.wire.link import ACCEPT, Answer, Status
 
 HOST = "127.0.0.1"
-DER = load_map("der_61850").on_modbus("bat1", 1)
+DER = load_map("der_61850").on_wire("bat1", 1)
 
 
 def run(test):
