@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hil.commands import Commands
 from hil.plant import FieldPlant
-from hil.station import Station
+from hil.station import TURNS, Station
 from hil.watchdog import Arming, DeadMan, Gate, columns_of
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import PointLayout
@@ -60,7 +61,7 @@ def field_plant(
         own_time: the devices' clocks and the controllers' are not the same: a value's time is the tick that first saw it.
     """
     set_back_ns = steady(clock)() - clock()  # a leave must not grow when somebody sets the wall clock
-    dead_man, events = DeadMan(round(patience_s * 1e9)), list[Event]()
+    dead_man, events, turns = DeadMan(round(patience_s * 1e9)), list[Event](), asyncio.Semaphore(TURNS)
     stations = []
     for number, one in enumerate(wired):
         named = {p.resource for p in one.link.table.points if p.sheet != "points"}
@@ -70,5 +71,5 @@ def field_plant(
         keeper = Supervisor(one.link, clock, chance(number), one.policy)
         leave = one.arming and replace(one.arming, until_ns=one.arming.until_ns + set_back_ns)
         gate = Gate(len(ids), one.emulated, leave)
-        stations.append(Station(keeper, commands, gate, dead_man, column, events.append, one.reports))
+        stations.append(Station(keeper, commands, gate, dead_man, column, events.append, one.reports, turns))
     return FieldPlant(fleet, tuple(stations), layout or PointLayout(), dead_man, events, own_time)

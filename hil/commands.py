@@ -21,6 +21,12 @@ from vpp.wire.types import WIRE_TYPES
 LEASES: Final = ("p_limit_lease_s", "p_follow_lease_s", "q_follow_lease_s")
 SWITCHES: Final = ("p_limit_on", "p_follow_on", "q_follow_on")
 RENEWALS: Final = 3.0  # a lease is renewed so many times in its length
+# Signals that belong to one function: what belongs to one that does not lead needs no renewing.
+FUNCTIONS: Final = (
+    ("p_limit_lease_s", "p_limit_on", "p_limit_mw"),
+    ("p_follow_lease_s", "p_follow_as", "p_follow_on", "p_mw"),
+    ("q_follow_lease_s", "q_follow_as", "q_follow_on", "q_mvar"),
+)
 BEAT_NS: Final = 1_000_000_000  # a sign of life is given so often, where a device waits for one
 _MODE, _Q_MODE, _P, _LIMIT = Setpoints.mode.row, Setpoints.q_mode.row, Setpoints.p_mw.row, Setpoints.p_limit_mw.row
 _NEVER: Final = np.iinfo(np.int64).min // 2
@@ -74,6 +80,8 @@ class Commands:
         table = np.array(sorted(found), np.int64).reshape(-1, 4)
         self._stage, self.rows, self._signal, self._resource = table.T.copy()
         self._set, self._control = self._stage == 1, self._stage != 1
+        function = {name: f for f, names in enumerate(FUNCTIONS) for name in names}
+        self._function = np.array([function.get(points[r].signal, -1) for r in self.rows], np.int64)
         self._stored = np.array([points[r].stored for r in self.rows], np.bool_)
         self._high = np.array([points[r].high for r in self.rows])
         low = np.array([points[r].low for r in self.rows])
@@ -129,11 +137,13 @@ class Commands:
         changed = go & ~((quantised == self._held) | (np.isnan(quantised) & np.isnan(self._held)))
         changed &= ~self._beats
         active = (block[_MODE] != AUTONOMOUS) | (block[_Q_MODE] != AUTONOMOUS)
-        old = (now_ns - self._told_ns > self.lease_s * 1e9 / RENEWALS) & (self.lease_s > 0) & active[self._resource]
+        leads = np.array([block[_MODE] == LIMIT, block[_MODE] == FOLLOW, block[_Q_MODE] == FOLLOW, active])
+        acts = leads[self._function, self._resource]  # what belongs to no function goes with any
+        old = (now_ns - self._told_ns > self.lease_s * 1e9 / RENEWALS) & (self.lease_s > 0) & acts
         # What belongs to one device goes out together: a new setpoint begins a new lease.
         moved = np.zeros(len(self.ids), np.bool_)
         moved[self._resource[(changed | (go & old)) & ~self._stored]] = True
-        out = changed | (go & ~self._stored & (moved & self._leased)[self._resource])
+        out = changed | (go & ~self._stored & acts & (moved & self._leased)[self._resource])
         out |= self._beats & active[self._resource] & (now_ns - self._told_ns >= BEAT_NS)
         if out.any():
             self._beat += 1

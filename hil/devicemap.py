@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,6 +83,16 @@ def names() -> tuple[str, ...]:
 
 def load_map(name_or_path: str) -> DeviceMap:
     """Read a shipped map by name, or a file. Raises `ScenarioError` with every finding."""
+    return _file(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else _shipped(name_or_path)
+
+
+@cache
+def _shipped(name: str) -> DeviceMap:
+    """Once for a fleet of them."""
+    return _file(name)
+
+
+def _file(name_or_path: str) -> DeviceMap:
     path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else MAPS / f"{name_or_path}.yaml"
     try:
         text = path.read_text("utf-8")

@@ -154,8 +154,11 @@ class FieldPlant:
         return out
 
     async def start(self) -> None:
-        """Begin the sessions."""
-        self._tasks = [asyncio.create_task(s.run(), name=s.name) for s in self.stations]
+        """Begin the sessions, spread over a polling period: what polls does not poll all at once."""
+        n = len(self.stations)
+        self._tasks = [
+            asyncio.create_task(s.run(s.keeper.policy.period_s * k / n), name=s.name) for k, s in enumerate(self.stations)
+        ]
 
     async def up(self, timeout_s: float) -> tuple[str, ...]:
         """Wait until every link has brought a first image; gives the names of those that have not."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from hil.commands import Commands
+from hil.commands import Commands, Due
 from hil.watchdog import DeadMan, Gate, safe_setpoints
 from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
@@ -20,6 +20,8 @@ from vpp.kernel.telemetry import Telemetry
 from vpp.wire.link import Batch, LinkState, Outcome, Status
 from vpp.wire.supervisor import Supervisor
 
+TURNS: Final = 8
+TURN_S: Final = 1.0  # nobody waits longer for his turn: those before may be talking to the dead
 BEAT_S: Final = 0.25  # how often a session looks whether something is due though nothing new was asked
 Tell = Callable[[Event], None]
 
@@ -54,6 +56,7 @@ class Station:
         column: (n,) columns of the fleet that stand behind the link, in the order of ``commands.ids``.
         tell: takes events; they are stamped by the links' clock.
         reports: the device reports what changes; what it does not report is as it was.
+        turns: shared by the stations: so many write at once, so that a reading does not wait behind hundreds of writings.
     """
 
     keeper: Supervisor
@@ -63,6 +66,7 @@ class Station:
     column: IntArray
     tell: Tell
     reports: bool = False
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
     tally: Tally = field(default_factory=Tally)
     asked: FloatArray | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,8 +97,9 @@ class Station:
         self.asked = block
         self._wake.set()
 
-    async def run(self) -> None:
-        """Keep the link and write what is due, until cancelled."""
+    async def run(self, after_s: float = 0.0) -> None:
+        """Keep the link and write what is due, until cancelled; begin after a while."""
+        await asyncio.sleep(after_s)
         follow = asyncio.create_task(self.keeper.run())
         try:
             while True:
@@ -143,6 +148,24 @@ class Station:
 
     async def _write_due(self, now: int, block: FloatArray) -> None:
         due = self.commands.due(now, block)
+        if not due.n:
+            return
+        mine = await self._turn()
+        try:
+            await self._tell_device(now, block, due)
+        finally:
+            if mine:
+                self.turns.release()
+
+    async def _turn(self) -> bool:
+        """Wait for a turn; whether there is one to give back."""
+        try:
+            async with asyncio.timeout(TURN_S):
+                return await self.turns.acquire()
+        except TimeoutError:
+            return False
+
+    async def _tell_device(self, now: int, block: FloatArray, due: Due) -> None:
         for rows, values in due.stages:
             outcome = await self.keeper.write(rows, values)
             self.tally.sent += len(rows)
@@ -152,7 +175,7 @@ class Station:
             self._wrote = self._wrote or bool(fine.any())
             if not self._goes_on(outcome):
                 break  # a setpoint without its lease, or a switch without its setpoint, is worse than nothing
-        if due.n and self._cells[0].size:
+        if self._cells[0].size:
             await self._read_back(block)
 
     def _goes_on(self, outcome: Outcome) -> bool:

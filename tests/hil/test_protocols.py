@@ -279,15 +279,15 @@ async def listening(protocol: str) -> AsyncIterator[str]:
 def test_scan_finds_the_protocol(protocol: str, bare: str, named: str) -> None:
     async def test() -> None:
         async with listening(protocol) as at:
-            (found,) = await scan(at, (), 0.5)
+            (found,) = await scan(at, (), 1.5)
             assert (found.protocol, found.title) == (protocol, bare)
-            (found,) = await scan(f"{protocol}://{at}", (), 0.5)
+            (found,) = await scan(f"{protocol}://{at}", (), 1.5)
             assert (found.protocol, found.title) == (protocol, named)
             if protocol == "iec104":
                 assert found.texts == ("18 × float",)
             if protocol == "dnp3":
                 assert await scan(at, (11,), 0.3) == []
-                assert [one.unit for one in await scan(at, (10,), 0.5)] == [10]
+                assert [one.unit for one in await scan(at, (10,), 1.5)] == [10]
 
     within(test)
 

@@ -14,6 +14,7 @@ FEW = {
     "contingencies.py": ["--cases", "40", "--pandapower-cases", "5", "--repeats", "1"],
     "cosimulation.py": ["--steps", "6", "--peer-steps", "3"],
     "decide.py": ["--n", "4000"],
+    "hil_fleet.py": ["--seconds", "3", "--devices", "20", "--peer-seconds", "2"],
     "state_estimation.py": ["--ticks", "20", "--pandapower-ticks", "1"],
     "threephase_year.py": ["--steps", "64", "--chunk", "48", "--newton-steps", "8"],
     "device_kernels.py": ["--sizes", "1000", "--mixed", "2000", "--seconds", "0.05"],
