@@ -1,10 +1,14 @@
-"""The controllers: each a class built as ``Controller(fleet, **parameters)``, under its name in a scenario."""
+"""The controllers: each a class built as ``Controller(fleet, **parameters)``, under its name in a scenario.
+
+Those that know the network are built as ``Controller(fleet, network, **parameters)``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from controllers.grid.network import NetworkGuard
 from controllers.grid.pcc import PccGuard
 from controllers.grid.voltage import OverVoltageGuard, UnderVoltageGuard
 from controllers.resource.follow import ScheduleFollower
@@ -28,3 +32,4 @@ GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {
     "pcc": PccGuard,
     "performance": PerformanceGuard,
 }
+NETWORK_GUARDS: Final[Mapping[str, Callable[..., Controller]]] = {"network": NetworkGuard}

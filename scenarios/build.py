@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
-from controllers.resource.shared_inverter import SharedInverterGuard
 from scenarios.about import about, axes
+from scenarios.chain import chain_of
 from scenarios.decisions import DecisionLog, keep_all
 from scenarios.desk import Desk, Planning
 from scenarios.disturb import disturbances, noticed, sensors_of, tell
@@ -128,17 +127,7 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     grid.feeds_back = scenario.limits.reverse_mw is not None or "reverse" in scenario.record
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
-    group, s_mva = shared_inverters(plan)
-    chain = Chain(
-        spec.fleet,
-        [PROPOSERS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.proposers],
-        [
-            *(GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards),
-            *([SharedInverterGuard(spec.fleet, group, s_mva)] if group.size else []),
-        ],
-        dt_ns,
-        hold_ns=max(900_000_000_000, 4 * dt_ns),
-    )
+    chain = chain_of(scenario, plan, spec.fleet, network)
     first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
     check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))

@@ -120,6 +120,26 @@ class PccGuard(Part):
             yield (), "give import_mw, export_mw or both"
 
 
+class NetworkLimits(Part):
+    """Guard: powers stay within what the network bears, by its linearisation where it is solved; belongs behind the others."""
+
+    use: Literal["network"]
+    vm_low_pu: Pu | None = Field(None, description="lowest voltage [pu]; default: what limits says")
+    vm_high_pu: Pu | None = Field(None, description="highest voltage [pu]; default: what limits says")
+    loading: Ratio | None = Field(None, description="highest branch current, of rated [1]; default: what limits says")
+    margin_pu: Ratio = Field(0.002, description="kept back from both voltages, for what changes until a setpoint acts [pu]")
+    margin_loading: Ratio = Field(0.02, description="kept back from the current likewise [1]")
+    ahead: Fraction = Field(
+        1.0, description="part of the last tick's change of consumption and available power that is expected to go on [1]"
+    )
+    sigmas: Ratio = Field(0.0, description="kept back from the voltages beside it, in standard deviations of the estimate [1]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.vm_low_pu is not None and self.vm_high_pu is not None and self.vm_low_pu >= self.vm_high_pu:
+            yield ("vm_low_pu",), f"vm_low_pu is not below vm_high_pu ({self.vm_high_pu:g})"
+
+
 class Performance(Part):
     """Guard that narrows nothing: says who does not do as asked, is not heard, or shows what cannot be true."""
 
@@ -142,7 +162,9 @@ class Performance(Part):
 
 
 Proposer = Annotated[FollowSchedule | ServeNeeds | FollowOrders, Field(discriminator="use")]
-Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | Performance, Field(discriminator="use")]
+Guard = Annotated[
+    OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | NetworkLimits | Performance, Field(discriminator="use")
+]
 
 
 class Control(Part):
