@@ -11,6 +11,7 @@ from vpp.grid.constraints import Band
 from vpp.grid.network import Network
 from vpp.grid.powerflow import PowerFlow, choose
 from vpp.grid.sensitivity import Pattern
+from vpp.grid.stepping import StepDevices, SteppedNetwork
 from vpp.kernel import envelope as e
 from vpp.kernel.envelope import Envelope
 from vpp.kernel.fleet import Fleet
@@ -37,7 +38,8 @@ class Believed:
 
     Attributes:
         fleet: the resources.
-        network: the network, at its present taps and steps.
+        network: the network, at the steps that were last said to be held.
+        steps: which resources hold its tap changers and shunts.
         vm_low_pu, vm_high_pu, loading: limits everywhere, within those that the network states for its buses.
         engine: its power flow.
         node_of: (n,) first node of each resource, -1: none.
@@ -45,6 +47,7 @@ class Believed:
 
     fleet: Fleet
     network: Network
+    steps: StepDevices
     vm_low_pu: float
     vm_high_pu: float
     loading: float
@@ -60,6 +63,7 @@ class Believed:
     _past_ns: IntArray = field(init=False)
     _past: FloatArray = field(init=False)
     _estimate_ns: IntArray = field(init=False)
+    _stepped: SteppedNetwork = field(init=False)
 
     def __post_init__(self) -> None:
         """Compile; begin with a model that is right."""
@@ -72,6 +76,7 @@ class Believed:
         at = network.node_of_bus[on]
         np.maximum.at(self._low, at, np.fmax(network.vm_min_pu[on], self.vm_low_pu))
         np.minimum.at(self._high, at, np.fmin(network.vm_max_pu[on], self.vm_high_pu))
+        self._stepped = SteppedNetwork(network, self.steps)
         self._q = np.zeros(self.fleet.n)
         self._vm_off, self._vm_sigma, self._loading_off = np.zeros(n_node), np.zeros(n_node), np.zeros(network.n_branch)
         self._past_ns, self._past = np.zeros(0, np.int64), np.zeros((0, n_node + network.n_branch))
@@ -93,7 +98,8 @@ class Believed:
         return Band(self._low + back - self._vm_off, self._high - back - self._vm_off, np.maximum(loading, 0.0))
 
     def observe(self, now_ns: int, seen: Seen) -> None:
-        """Remember the measured reactive powers, and what the model says of this moment; take in an estimate."""
+        """Remember the measured reactive powers, and what the model says of this moment; take in steps and an estimate."""
+        self._switch(seen.applied.step)
         q = seen.telemetry.block[_T_Q]
         heard = np.isfinite(q) & _usable(seen.telemetry.quality[_T_Q])
         self._q = np.where(heard, q, self._q)
@@ -105,6 +111,12 @@ class Believed:
                 self._correct(state, self._past[row[0]])
         if state is not None:  # somebody estimates: from here on it pays to remember
             self._remember(now_ns, seen)
+
+    def _switch(self, step: FloatArray) -> None:
+        """Go to the steps that are held."""
+        if self._stepped.take(step):
+            self.network = self._stepped.now
+            self.engine = type(self.engine)(self.network)  # type: ignore[call-arg]
 
     def _remember(self, now_ns: int, seen: Seen) -> None:
         """Keep what the model says of this tick until its estimate is here."""
@@ -138,10 +150,13 @@ class Believed:
     def state(self) -> State:
         """Everything that is remembered."""
         names = ("_q", "_vm_off", "_vm_sigma", "_loading_off", "_past_ns", "_past", "_estimate_ns")
-        return {name[1:]: np.array(getattr(self, name)) for name in names}
+        held = np.full(self.fleet.n, np.nan)
+        held[self.steps.resource] = self._stepped.positions()[self.steps.device]
+        return {"held": held, **{name[1:]: np.array(getattr(self, name)) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a remembered state."""
+        self._switch(state["held"])
         for name in ("q", "vm_off", "vm_sigma", "loading_off", "past_ns", "past", "estimate_ns"):
             setattr(self, f"_{name}", np.array(state[name]))
 

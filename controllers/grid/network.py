@@ -12,6 +12,7 @@ from controllers.grid.believed import Believed
 from controllers.grid.redispatch import Limits, Lots, least_change
 from vpp.grid.constraints import QUANTITIES, NodeRows, rows_at, tightest
 from vpp.grid.network import BRANCH_KINDS, Network
+from vpp.grid.stepping import StepDevices
 from vpp.kernel import envelope as e
 from vpp.kernel.envelope import Envelope
 from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
@@ -46,6 +47,7 @@ class NetworkGuard:
     Attributes:
         fleet: the resources.
         network: the network.
+        steps: which resources hold its tap changers and shunts.
         vm_low_pu, vm_high_pu: band of the voltages, within what the network states for each bus.
         loading: highest current, of rated.
         margin_pu: kept back from both ends of the band, for what changes until the decision acts.
@@ -57,6 +59,7 @@ class NetworkGuard:
 
     fleet: Fleet
     network: Network
+    steps: StepDevices = field(default_factory=StepDevices)
     vm_low_pu: float = 0.9
     vm_high_pu: float = 1.1
     loading: float = 1.0
@@ -74,7 +77,7 @@ class NetworkGuard:
 
     def __post_init__(self) -> None:
         """Compile the network; begin with nothing broken."""
-        self._believed = Believed(self.fleet, self.network, self.vm_low_pu, self.vm_high_pu, self.loading)
+        self._believed = Believed(self.fleet, self.network, self.steps, self.vm_low_pu, self.vm_high_pu, self.loading)
         self._lots = Lots.of_fleet(self.fleet)
         self._level = np.full(self.fleet.n, np.nan)  # consumption and available power one tick ago
         self._told = np.zeros(2)  # whether powers were changed, and what was said to stay broken
