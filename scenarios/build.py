@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from controllers import GUARDS, PROPOSERS
 from controllers.dispatch import PLANNERS
-from controllers.resource.shared_inverter import SharedInverterGuard
 from scenarios.about import about, axes
+from scenarios.chain import chain_of
 from scenarios.decisions import DecisionLog, keep_all
 from scenarios.desk import Desk, Planning
 from scenarios.disturb import disturbances, noticed, sensors_of, tell
@@ -39,6 +38,7 @@ from vpp.grid.contingency.analysis import bus_title
 from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import Network
 from vpp.grid.powerflow import check_first_solve, choose
+from vpp.grid.stepping import SteppedNetwork, step_devices
 from vpp.historian.run import RunWriter
 from vpp.kernel.errors import RunError, VppError
 from vpp.kernel.grid_points import PointLayout
@@ -124,26 +124,18 @@ def build(scenario: Scenario, outside: Sequence[str] = ()) -> System:
     t_s = (time_ns - time_ns[0]) / 1e9
     frequency = FrequencyProfile(t_s, scenario.frequency.at(t_s))
     meters = grid_meters(scenario, network, spec.fleet, rating)
-    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters)
+    held = step_devices(plan.own, plan.kind)
+    stepping = SteppedNetwork(network, held) if len(held) else None
+    grid = GridModel(coupling, sensors, frequency, swing_of(scenario, plan, network, spec), meters, steps=stepping)
     grid.feeds_back = scenario.limits.reverse_mw is not None or "reverse" in scenario.record
     plant = TwinPlant(FleetModel(spec), grid, time_ns, dt_s)
     dt_ns = scenario.time.step_ns
-    group, s_mva = shared_inverters(plan)
-    chain = Chain(
-        spec.fleet,
-        [PROPOSERS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.proposers],
-        [
-            *(GUARDS[c.use](spec.fleet, **c.model_dump(exclude={"use"})) for c in scenario.control.guards),
-            *([SharedInverterGuard(spec.fleet, group, s_mva)] if group.size else []),
-        ],
-        dt_ns,
-        hold_ns=max(900_000_000_000, 4 * dt_ns),
-    )
+    chain = chain_of(scenario, plan, spec.fleet, network, held)
     first = FleetModel(replace(spec, disturbed=None)).step(0, dt_s, None, None)
     bus = plan.bus.astype(np.int32)
     check_first_solve(engine, network, *(network.scatter(bus, np.nan_to_num(x)) for x in (first.p_mw, first.q_mvar)))
     desk = _desk(scenario, plan, plant, dt_ns)
-    desk.estimating = estimating(scenario, network, spec.fleet, grid.points, year)
+    desk.estimating = estimating(scenario, network, spec.fleet, grid.points, year, held)
     return System(scenario, network, plan, plant, chain, desk, (engine.name, reason))
 
 
@@ -164,7 +156,7 @@ def _desk(scenario: Scenario, plan: FleetPlan, plant: TwinPlant, dt_ns: int) -> 
     for number, o in enumerate(scenario.orders, start=1):
         resource = np.flatnonzero(plan.named(o.resources, entries))
         for from_ns, until_ns in o.windows(scenario.time):
-            orders.append(Order(f"order-{number}", o.author, resource, from_ns, until_ns, o.p_mw, o.limit_mw, o.q_mvar))
+            orders.append(Order(f"order-{number}", o.author, resource, from_ns, until_ns, o.p_mw, o.limit_mw, o.q_mvar, o.step))
     planning = None
     if scenario.planner is not None and scenario.market is not None:
         t, p = scenario.time, scenario.planner

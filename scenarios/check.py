@@ -74,7 +74,12 @@ def check(scenario: Scenario, network: Network, profiles: ProfileSet | None = No
     known = known_profiles(network) if profiles is None else profiles.names
     subject = _Subject(scenario, network, expand(scenario, network, known), known, profiles)
     found = [*_fleet(subject), *_groups(subject), *_orders(subject), *_thresholds(subject), *_limits(subject)]
-    found += [*place_problems(scenario, network), *disturbed(scenario, subject.plan), *metered(scenario, network)]
+    found += [
+        *place_problems(scenario, network),
+        *disturbed(scenario, subject.plan),
+        *metered(scenario, network),
+        *_steps(subject),
+    ]
     found += frequency.findings(scenario, network, subject.plan)
     return sorted(found, key=lambda f: (f.file, f.line))
 
@@ -116,6 +121,23 @@ def _buses(s: _Subject, buses: Iterable[int | str], at: Where) -> Iterator[Findi
             yield s.scenario.finding(f"no bus {bus!r}{did_you_mean(str(bus), names)}", *at, j, value=str(bus))
         elif s.network.node_of_bus[position[0]] < 0:
             yield s.scenario.finding(f"bus {bus!r} is not energised", *at, j, value=str(bus), severity="warning")
+
+
+def _steps(s: _Subject) -> Iterator[Finding]:
+    """Devices that two entries hold, and controls that would hunt: a step moves the voltage through the whole band."""
+    holder: dict[int, int] = {}
+    for kind, own in s.plan.own.items():
+        if "step_device" not in own:
+            continue
+        mine = np.flatnonzero(np.array(s.plan.kind) == kind)
+        for k, i in enumerate(mine.tolist()):
+            entry, first = int(s.plan.entry[i]), holder.setdefault(int(own["step_device"][k]), i)
+            if first != i:
+                yield s.scenario.finding(f"{s.plan.id[i]} is the same device as {s.plan.id[first]}", "fleet", entry, "at")
+            width, effect = own["high_pu"][k] - own["low_pu"][k], own["effect_pu"][k]
+            if own["local"][k] and effect >= width:
+                message = f"a step of {s.plan.id[i]} is {effect:.4g} pu, its band only {width:.4g} pu wide: it would hunt"
+                yield s.scenario.finding(message, "fleet", entry, "deadband_pu")
 
 
 def _profile(s: _Subject, i: int, stated: str | None) -> Iterator[Finding]:

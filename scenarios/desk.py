@@ -175,7 +175,17 @@ class Desk:
         nothing = Forecast(self._estimate_due_ns, self.dt_ns, np.zeros((0, self.fleet.n)), none, none, none)
         points = seen.points
         copy = GridPoints(points.layout, points.value.copy(), points.quality.copy(), points.time_ns.copy())
-        frame = Frame(now_ns, self._estimate_due_ns, self.fleet, seen.telemetry.copy(), nothing, {}, {}, points=copy)
+        frame = Frame(
+            now_ns,
+            self._estimate_due_ns,
+            self.fleet,
+            seen.telemetry.copy(),
+            nothing,
+            {},
+            {},
+            points=copy,
+            held=seen.applied.step.copy(),
+        )
         if self._estimator is None:
             self._estimator = ThreadPoolExecutor(1, "estimator")
         self._estimate = self._estimator.submit(e.estimator.estimate, frame)

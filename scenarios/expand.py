@@ -19,6 +19,7 @@ from scenarios.schema.fleet import Group
 from scenarios.weather import cell_of_bus
 from twin.devices.entry import AtBuses, AtInverter, AtSample, Columns, Entry, Places
 from twin.series import Source, ordered
+from vpp.grid.stepping import StepTable
 from vpp.kernel.fleet import CONTROL_NONE
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import BoolArray, FloatArray, IntArray
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vpp.grid.network import Network
 
 LV_KV, MV_KV = 1.0, 60.0
+STEPS = ("taps", "shunts")
 _PV_PROFILES = tuple(f"PV{i}" for i in range(1, 9))
 # Columns of every resource that are plain numbers, one array each.
 _NUMBERS = (
@@ -232,11 +234,16 @@ def _places(
     bus, row = _rows(entry, network, random) if host is None else (host.bus, np.full(host.m, -1))
     native = bool(entry.native) and entry.place == entry.native
     factor = entry.scale * random.uniform(1.0 - entry.spread, 1.0 + entry.spread, len(bus))
-    time = scenario.time
+    time, table = scenario.time, _table(network, entry.native) if native or entry.native in STEPS else None
     return Places(
-        bus, row, getattr(network, entry.native) if native else None, factor, cell[bus], random, pv_profiles,
+        bus, row, table, factor, cell[bus], random, pv_profiles,
         time.step_times_ns, time.step_s, time.zone, scenario.frequency.nominal_hz,
     )  # fmt: skip
+
+
+def _table(network: Network, native: str) -> Any:
+    """The network's own elements that lend a kind their ratings."""
+    return StepTable.of(network, native) if native in STEPS else getattr(network, native)
 
 
 def _rows(entry: Entry, network: Network, random: np.random.Generator) -> tuple[IntArray, IntArray]:
@@ -244,6 +251,12 @@ def _rows(entry: Entry, network: Network, random: np.random.Generator) -> tuple[
     where = entry.at.of if isinstance(entry.at, AtSample) else entry.at
     if isinstance(where, AtInverter):  # of an entry that is not there; `Scenario` says so
         bus = row = np.zeros(0, np.int64)
+    elif entry.native in STEPS:
+        table = StepTable.of(network, entry.native)
+        row = np.arange(len(table.bus))
+        if isinstance(where, AtBuses):
+            row = np.flatnonzero(np.isin(table.bus, bus_positions(network, where.buses)[0]))
+        bus = table.bus[row]
     elif isinstance(where, AtBuses | tuple):
         bus, _ = bus_positions(network, where.buses if isinstance(where, AtBuses) else where)
         row = np.full(len(bus), -1)

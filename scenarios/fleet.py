@@ -83,11 +83,22 @@ def fleet_spec(plan: FleetPlan, network: Network, around: Surroundings) -> Fleet
         capability=capability,
         groups=Groups(plan.group_names, plan.group_parent.astype(np.int32), plan.group_of.astype(np.int32)),
         by_itself=plan.by_itself,
+        step_min=_steps(plan, "step_min"),
+        step_max=_steps(plan, "step_max"),
     )
     return FleetSpec(
         fleet, plan.p_mw, plan.q_mvar, plan.s_mva, plan.soc, plan.profile_p.astype(np.int32), plan.profile_q.astype(np.int32),
         plan.settings, profiles, plan.sign, plan.own, inverter=plan.inverter,
     )  # fmt: skip
+
+
+def _steps(plan: FleetPlan, end: str) -> FloatArray:
+    """(n,) an end of the steps of what switches, 0 for everything else."""
+    out, kinds = np.zeros(plan.n), np.array(plan.kind)
+    for kind, own in plan.own.items():
+        if "step_device" in own:
+            out[kinds == kind] = own[end]
+    return out
 
 
 def terminals(plan: FleetPlan, network: Network) -> Terminals:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from controllers.estimation.service import GridEstimator
+from controllers.estimation.stepped import SteppedEstimator
 from scenarios.desk import Estimating
 from scenarios.near import did_you_mean
 from scenarios.schema.metering import HeadMeters, SimbenchMeters, SmartMeters, VoltageMeters
@@ -19,6 +20,7 @@ from vpp.grid.contingency.analysis import bus_title
 from vpp.grid.contingency.outages import branch_title
 from vpp.grid.network import BRANCH_KINDS, Network
 from vpp.grid.profiles import Profiles
+from vpp.grid.stepping import StepDevices, SteppedNetwork
 from vpp.historian.run import Axis
 from vpp.kernel.errors import ScenarioError
 from vpp.kernel.fleet import Fleet
@@ -266,15 +268,20 @@ def _switch(net: Any, branch: str, *, closed: bool) -> None:
 
 
 def estimating(
-    scenario: Scenario, network: Network, fleet: Fleet, points: PointLayout, profiles: Profiles | None
+    scenario: Scenario, network: Network, fleet: Fleet, points: PointLayout, profiles: Profiles | None, steps: StepDevices
 ) -> Estimating | None:
-    """Who estimates, and how often; None for nobody."""
+    """Who estimates, and how often; None for nobody. ``steps`` are the network's devices that resources hold."""
     e = scenario.estimation
     if e is None:
         return None
     belief = believed(scenario, network)
     bus = network.node_bus[fleet.terminal.node[fleet.terminal.node >= 0]]
     node = np.unique(belief.node_of_bus[bus[bus >= 0]])
-    estimator = GridEstimator(belief, points, node[node >= 0].astype(np.int64), profiles if e.pseudo else None)
+    injecting = node[node >= 0].astype(np.int64)
+
+    def make(now: Network) -> GridEstimator:
+        return GridEstimator(now, points, injecting, profiles if e.pseudo else None)
+
+    estimator = SteppedEstimator(SteppedNetwork(belief, steps), make) if len(steps) else make(belief)
     every = max(1, round(e.every_s / scenario.time.step_s))
     return Estimating(estimator, every * scenario.time.step_ns, round(e.budget_s * 1e9))

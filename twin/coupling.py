@@ -111,6 +111,10 @@ class Coupling:
             self._fixed[:, self.order] = np.stack([network.fixed_p_mw, network.fixed_q_mvar])
         self._arrange()
 
+    def rewire(self, network: Network) -> None:
+        """Go on with the same nodes and branches, some of their admittances changed (a tap changer has moved)."""
+        self.network, self.engine = network, type(self.engine)(network)  # type: ignore[call-arg]
+
     def _arrange(self) -> None:
         """Everything that depends on which lane an inverter is in."""
         self._lane_place = _positions(self.order, self.inverters.node())

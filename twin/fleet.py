@@ -48,6 +48,7 @@ class FleetModel:
             model(np.flatnonzero(kinds == kind), self.spec) for kind, model in DEVICES.items() if kind in fleet.kind
         )
         self.applied = self._formed(Setpoints.neutral(fleet.n))
+        self._show_steps()
         self.soc = self.spec.soc0.copy()
         self._offered_p = np.zeros(fleet.n)
         disturbed = self.spec.disturbed
@@ -90,7 +91,16 @@ class FleetModel:
         if (disturbed := self.spec.disturbed) is not None and disturbed.faults is not None:
             disturbed.faults.offered(k, offer.block)
         self._offered_p = offer.p_mw
+        self._show_steps()
         return offer
+
+    def _show_steps(self) -> None:
+        """Let what is held say the steps at which the switching devices are."""
+        found = [(model.at, steps) for model in self.models if (steps := model.steps()) is not None]
+        if found:
+            self.applied = self.applied.copy()  # what was asked belongs to whoever asked
+            for at, steps in found:
+                self.applied.step[at] = steps
 
     def _formed(self, asked: Setpoints) -> Setpoints:
         """What the devices hold when this is asked: a forming resource keeps its references and its mode."""

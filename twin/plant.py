@@ -22,6 +22,8 @@ from twin.sensors import Sensors
 from twin.terminals import bus_voltages
 from vpp.grid.flows import branch_flows_into
 from vpp.grid.limits import ReversePower
+from vpp.grid.network import Network
+from vpp.grid.stepping import SteppedNetwork
 from vpp.kernel.fleet import Fleet
 from vpp.kernel.grid_points import PointLayout
 from vpp.kernel.seen import Event, Observation
@@ -75,6 +77,7 @@ class GridModel:
         swing: the islands; None: there is one, and its frequency is given.
         meters: the meters that stand in the network, None for none; their points come after those of ``sensors``.
         feeds_back: whether results say what transformers feed back.
+        steps: the network where its tap changers and shunts are, None where none of them is a resource.
     """
 
     coupling: Coupling
@@ -83,6 +86,7 @@ class GridModel:
     swing: Swing | None = None
     meters: GridMeters | None = None
     feeds_back: bool = False
+    steps: SteppedNetwork | None = None
     points: PointLayout = field(init=False)
     _shared: SharedInverters = field(init=False)
     _flows: Any = field(init=False)
@@ -94,12 +98,10 @@ class GridModel:
 
     def __post_init__(self) -> None:
         """Compile flows and slack rows to the coupling's order."""
-        network, order = self.coupling.network, self.coupling.order
+        network = self.coupling.network
         self._shared = SharedInverters(self.coupling.spec)
-        self._flows = network.flow_arrays(order)
-        self._reverse = ReversePower.of(network, order)
+        self._wire(network)
         self._scratch = np.empty((3, network.n_branch))
-        self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
         node = self.coupling.spec.fleet.terminal.node
         beside = np.flatnonzero(np.isin(node, network.slack_node))
         self._beside = beside, np.searchsorted(network.slack_node, node[beside])
@@ -110,6 +112,21 @@ class GridModel:
         if self.swing is not None:
             formed = np.array([island.forming is not None for island in self.swing.islands])
             self._public = ~formed[self.swing.node_island[network.slack_node]]
+
+    def _wire(self, network: Network) -> None:
+        """What follows from the admittances."""
+        order = self.coupling.order
+        self._flows = network.flow_arrays(order)
+        self._reverse = ReversePower.of(network, order)
+        self._slack = _slack_rows(network.y_indptr, network.y_indices, network.y_data, network.slack_node, order)
+
+    def _switch(self, step: FloatArray) -> None:
+        """Take the steps (n,) that tap changers and shunts hold."""
+        if self.steps is not None and self.steps.take(step):
+            self.coupling.rewire(self.steps.now)
+            self._wire(self.steps.now)
+            if self.meters is not None:
+                self.meters.network = self.steps.now
 
     def step(self, now_ns: int, t_s: float, dt_s: float, offer: Offer, applied: Any) -> tuple[GridResult, Observation]:
         """Solve one step and measure it.
@@ -122,6 +139,8 @@ class GridModel:
             applied: the setpoints that they hold (goes into the observation as read-back); None: everything connected.
         """
         coupling, swing, offered = self.coupling, self.swing, _working(offer.block)
+        if applied is not None:
+            self._switch(applied.step)
         block = offered
         f_hz = self.frequency.at(t_s)
         n = coupling.spec.fleet.n

@@ -71,6 +71,10 @@ def series_of(wanted: Sequence[str], owners: Sequence[str]) -> list[tuple[Series
             (Series.of(b, "delivered_p_mw", d.p_mw), lambda r, t, o: t.solved.delivered.p_mw),
             (Series.of(b, "delivered_q_mvar", d.q_mvar), lambda r, t, o: t.solved.delivered.q_mvar),
         ],
+        "step": [
+            (Series.of(b, "asked_step", s.step), lambda r, t, o: r.decision.asked.setpoints.step),
+            (Series.of(b, "step", s.step), lambda r, t, o: r.seen.applied.step),
+        ],
         "soc": [(Series.of(b, "soc", Telemetry.soc), lambda r, t, o: o.soc)],
         "cause": [
             (

@@ -59,6 +59,7 @@ class OperatorOrders:
 
     def _propose(self, active: list[Order], allowed: Envelope) -> None:
         want_p, want_q = self._p, self._q
+        want_step = np.full(self.fleet.n if any(order.step is not None for order in active) else 0, np.nan)
         asks_q = any(order.q_mvar is not None for order in active)
         want_p.fill(np.nan)
         if asks_q:
@@ -71,16 +72,20 @@ class OperatorOrders:
                 _limit(who, order.limit_mw, allowed.block[WANT_P], want_p)
             if order.q_mvar is not None:
                 want_q[who] = order.q_mvar
+            if order.step is not None:
+                want_step[who] = order.step
         allowed.propose_p(want_p)
         if asks_q:
             allowed.propose_q(want_q)
+        if want_step.size:
+            allowed.propose_step(want_step)
 
     def _known(self, resource: IntArray) -> IntArray:
         """Columns that exist: one wrong column must not cost the others their order."""
         return resource[(resource >= 0) & (resource < self.fleet.n)]
 
     def _begins(self, now_ns: int, order: Order) -> Event:
-        asks = {"p_mw": order.p_mw, "limit_mw": order.limit_mw, "q_mvar": order.q_mvar}
+        asks = {"p_mw": order.p_mw, "limit_mw": order.limit_mw, "q_mvar": order.q_mvar, "step": order.step}
         said = ", ".join(f"{name} {value:g}" for name, value in asks.items() if value is not None)
         known, given = len(self._known(order.resource)), len(order.resource)
         text = f"order {order.id} of {order.author} begins for {known} resources: {said or 'nothing'}"

@@ -15,6 +15,7 @@ from scenarios.schema.time import Time, clock_times_ns
 from vpp.fields import (
     Clock,
     EurPerMwh,
+    Flag,
     Fraction,
     Hours,
     Mvar,
@@ -57,6 +58,24 @@ class FollowOrders(Part):
     """Proposer: do what operators ask; replaces what the schedule wants."""
 
     use: Literal["orders"]
+
+
+class VoltVarOptimum(Part):
+    """Proposer: reactive power of inverters, steps of tap changers and capacitors where the network loses least."""
+
+    use: Literal["volt_var"]
+    every_s: Seconds = Field(900.0, description="from one optimum to the next [s]")
+    vm_low_pu: Pu | None = Field(None, description="lowest voltage [pu]; default: what limits says")
+    vm_high_pu: Pu | None = Field(None, description="highest voltage [pu]; default: what limits says")
+    loading: Ratio | None = Field(None, description="highest branch current, of rated [1]; default: what limits says")
+    margin_pu: Ratio = Field(0.005, description="kept back from both voltages, for what changes until the next optimum [pu]")
+    step_gain: Fraction = Field(0.02, description="share of the losses that taking steps has to spare [1]")
+    inverters: Flag = Field(True, description="whether inverters take part; their own curves rest meanwhile")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.vm_low_pu is not None and self.vm_high_pu is not None and self.vm_low_pu >= self.vm_high_pu:
+            yield ("vm_low_pu",), f"vm_low_pu is not below vm_high_pu ({self.vm_high_pu:g})"
 
 
 class OverVoltage(Part):
@@ -120,6 +139,26 @@ class PccGuard(Part):
             yield (), "give import_mw, export_mw or both"
 
 
+class NetworkLimits(Part):
+    """Guard: powers stay within what the network bears, by its linearisation where it is solved; belongs behind the others."""
+
+    use: Literal["network"]
+    vm_low_pu: Pu | None = Field(None, description="lowest voltage [pu]; default: what limits says")
+    vm_high_pu: Pu | None = Field(None, description="highest voltage [pu]; default: what limits says")
+    loading: Ratio | None = Field(None, description="highest branch current, of rated [1]; default: what limits says")
+    margin_pu: Ratio = Field(0.002, description="kept back from both voltages, for what changes until a setpoint acts [pu]")
+    margin_loading: Ratio = Field(0.02, description="kept back from the current likewise [1]")
+    ahead: Fraction = Field(
+        1.0, description="part of the last tick's change of consumption and available power that is expected to go on [1]"
+    )
+    sigmas: Ratio = Field(0.0, description="kept back from the voltages beside it, in standard deviations of the estimate [1]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """The band has a width."""
+        if self.vm_low_pu is not None and self.vm_high_pu is not None and self.vm_low_pu >= self.vm_high_pu:
+            yield ("vm_low_pu",), f"vm_low_pu is not below vm_high_pu ({self.vm_high_pu:g})"
+
+
 class Performance(Part):
     """Guard that narrows nothing: says who does not do as asked, is not heard, or shows what cannot be true."""
 
@@ -141,8 +180,10 @@ class Performance(Part):
     f_band_hz: Ratio = Field(0.2, description="further from 50 or 60 Hz a resource may follow the frequency [Hz]")
 
 
-Proposer = Annotated[FollowSchedule | ServeNeeds | FollowOrders, Field(discriminator="use")]
-Guard = Annotated[OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | Performance, Field(discriminator="use")]
+Proposer = Annotated[FollowSchedule | ServeNeeds | VoltVarOptimum | FollowOrders, Field(discriminator="use")]
+Guard = Annotated[
+    OverVoltage | UnderVoltage | SocGuard | RampGuard | PccGuard | NetworkLimits | Performance, Field(discriminator="use")
+]
 
 
 class Control(Part):
@@ -242,12 +283,13 @@ class ScheduledOrder(Part):
     p_mw: Mw | None = Field(None, description="active power asked of each, injection positive [MW]")
     limit_mw: MwMagnitude | None = Field(None, description="highest injection allowed for each [MW]")
     q_mvar: Mvar | None = Field(None, description="reactive power asked of each, injection positive [Mvar]")
+    step: Annotated[int, Strict()] | None = Field(None, description="position asked of each tap changer or capacitor bank")
     author: str = Field("operator", description="who gives it")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """Something is asked, for some time."""
-        if self.p_mw is None and self.limit_mw is None and self.q_mvar is None:
-            yield (), "asks for nothing: give p_mw, limit_mw or q_mvar"
+        if self.p_mw is None and self.limit_mw is None and self.q_mvar is None and self.step is None:
+            yield (), "asks for nothing: give p_mw, limit_mw, q_mvar or step"
         if daily(self.at) != daily(self.until):
             yield ("until",), "at and until must both be a time of day or both a date and time"
         elif self.at == self.until or (not daily(self.at) and self.until < self.at):

@@ -29,7 +29,7 @@ from vpp.kernel.errors import Finding
 
 Place = tuple[str, int, str]  # file, line, value as written
 Recorded = Literal[
-    "asked", "delivered", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate", "reverse"
+    "asked", "delivered", "step", "soc", "voltage", "loading", "cause", "telemetry", "quality", "seen", "estimate", "reverse"
 ]
 SCHEMES = ("simbench", "pandapower", "file")
 

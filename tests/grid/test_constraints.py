@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpp.grid import Network, load_network
-from vpp.grid.constraints import QUANTITIES, Bands, Constraints, constraints
+from vpp.grid.constraints import QUANTITIES, Band, Bands, Constraints, constraints, rows_at, tightest
 from vpp.grid.powerflow.lightsim2grid_engine import LightSim2Grid
 
 MV = "simbench:1-MV-urban--0-sw"
@@ -80,3 +80,27 @@ def test_a_margin_narrows_and_a_broken_limit_is_negative() -> None:
     tight = constraints(network, v, bands, loading=0.05)
     assert (tight.room < 0).any()
     assert np.all((tight.excess(bands.p_mw, bands.q_mvar) > 0) == (tight.room < 0))
+
+
+@pytest.mark.parametrize("spec", ["pandapower:case33bw", MV, "pandapower:case118"])
+def test_chosen_rows_over_nodes_are_the_same_rows(spec: str) -> None:
+    network, _, _, v, bands = case(spec, 1e3)
+    all_rows = constraints(network, v, bands)
+    low, high = np.full(network.n_node, -np.inf), np.full(network.n_node, np.inf)
+    on = np.flatnonzero(network.node_of_bus >= 0)
+    np.maximum.at(low, network.node_of_bus[on], network.vm_min_pu[on])
+    np.minimum.at(high, network.node_of_bus[on], network.vm_max_pu[on])
+    band = Band(low, high, np.ones(network.n_branch))
+    few = np.arange(0, len(all_rows), 3)
+    rows = rows_at(network, v, band, all_rows.quantity[few], all_rows.element[few])
+    node = network.node_of_bus[bands.bus]
+    np.testing.assert_allclose(rows.room, all_rows.room[few], atol=1e-12)
+    np.testing.assert_allclose(rows.dp[:, node], all_rows.dp[few], rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(rows.dq[:, node], all_rows.dq[few], rtol=1e-8, atol=1e-12)
+    rooms = band.rooms(network, v)
+    quantity, element = tightest(network, rooms, 0.5, 2)
+    for code, room in enumerate(rooms):
+        found = room[element[quantity == code]]
+        assert len(found) <= 2
+        assert np.all(np.diff(found) >= 0.0)
+        assert len(found) == 0 or found[0] == room.min()

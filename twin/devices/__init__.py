@@ -17,6 +17,7 @@ from twin.devices.load import Load
 from twin.devices.model import DeviceModel
 from twin.devices.pv import Pv
 from twin.devices.shiftable_load import ShiftableLoad
+from twin.devices.step import Capacitor, TapChanger
 from twin.devices.wind import Wind
 
 DEVICES: dict[str, type[DeviceModel]] = {
@@ -32,6 +33,8 @@ DEVICES: dict[str, type[DeviceModel]] = {
     "shiftable_load": ShiftableLoad,
     "ev": Ev,
     "fmu": Fmu,
+    "tap_changer": TapChanger,
+    "capacitor": Capacitor,
 }
 
 

@@ -22,7 +22,7 @@ from vpp.kernel.fleet import CONTROL_NONE
 from vpp.kernel.settings import Settings
 from vpp.kernel.signals import FloatArray, IntArray
 
-PlaceName = Literal["loads", "sgens", "storages", "buses", "lv_buses", "mv_buses"]
+PlaceName = Literal["loads", "sgens", "storages", "taps", "shunts", "buses", "lv_buses", "mv_buses"]
 PV_TABLE, STORAGE_TABLE = 0, 1  # reactive capability: reduced at low power, or the whole band at any power
 
 
@@ -54,7 +54,7 @@ class AtSample(Part):
 
     sample: Count = Field(description="number of resources")
     of: Annotated[Annotated[PlaceName, Tag("text")] | Annotated[BusList, Tag("list")], Discriminator(by_shape)] = Field(
-        description="loads, sgens, storages, buses, lv_buses, mv_buses or a list of buses"
+        description="loads, sgens, storages, taps, shunts, buses, lv_buses, mv_buses or a list of buses"
     )
 
 
@@ -198,7 +198,9 @@ class Entry(Part):
 
     kind: str
     id: Name = Field(description="name of the entry, the beginning of its resources' names")
-    at: At = Field(description="where: every load/sgen/storage/bus, {buses: [...]}, {sample: n, of: ...} or {inverter_of: entry}")
+    at: At = Field(
+        description="where: every load/sgen/storage/tap/shunt/bus, {buses: [...]}, {sample: n, of: ...} or {inverter_of: entry}"
+    )
     phase: PhaseChoice = Field(
         "all", description="phase that each is connected to: all, a, b, c, or spread over the three in turn"
     )

@@ -126,6 +126,10 @@ class DeviceModel(ABC):
     def flex(self, ahead: Ahead, flex: Flex) -> None:  # noqa: B027  most devices are described by their ratings
         """Narrow this kind's columns of the flexibility that `Flex.of_fleet` stated from the ratings."""
 
+    def steps(self) -> FloatArray | None:
+        """(m,) step that each device holds in the network; None: this kind switches nothing."""
+        return None
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that the next step depends on, copied."""
         return {name: array.copy() for name, array in self.memory.items()}

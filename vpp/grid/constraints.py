@@ -142,3 +142,96 @@ def _currents(network: Network, v: ComplexArray, dv: ComplexArray, loading: floa
         unit = np.where(size > 0.0, current / np.where(size > 0.0, size, 1.0), 0.0)
         out.append((np.real(np.conj(unit)[:, None] * moved) * per[:, None], loading - size * per, b))
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What a network has to stay inside, where it may differ from what the source states.
+
+    Attributes:
+        low_pu, high_pu: (n_node,) voltages; -inf and inf: none. Sources and PV nodes are not looked at: nothing moves them.
+        loading: (n_branch,) highest current as a share of the rated one.
+    """
+
+    low_pu: FloatArray
+    high_pu: FloatArray
+    loading: FloatArray
+
+    def rooms(self, network: Network, v: ComplexArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """What is left to each limit at voltages (n_node,), in the order of QUANTITIES; inf where there is no limit."""
+        vm = np.abs(v)
+        low, high = vm - self.low_pu, self.high_pu - vm
+        low[network.slack_node], high[network.slack_node] = np.inf, np.inf
+        low[network.pv_node], high[network.pv_node] = np.inf, np.inf
+        f, t = np.maximum(network.branch_from_node, 0), np.maximum(network.branch_to_node, 0)
+        out, vf, vt = [low, high], v[f], v[t]
+        for near, far, base, rated in (
+            (network.yff * vf, network.yft * vt, network.branch_i_base_from_ka, network.branch_i_max_from_ka),
+            (network.ytf * vf, network.ytt * vt, network.branch_i_base_to_ka, network.branch_i_max_to_ka),
+        ):
+            there = network.branch_on & np.isfinite(rated)
+            out.append(np.where(there, self.loading - np.abs(near + far) * base / np.where(there, rated, 1.0), np.inf))
+        return out[0], out[1], out[2], out[3]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRows:
+    """Rows over the injections of all nodes: ``dp @ change_mw + dq @ change_mvar <= room``, else as `Constraints`.
+
+    Attributes:
+        dp, dq: (r, n_node).
+        room: (r,).
+        quantity: (r,) index into QUANTITIES.
+        element: (r,) node of a voltage, branch of a current.
+    """
+
+    dp: FloatArray
+    dq: FloatArray
+    room: FloatArray
+    quantity: ByteArray
+    element: IntArray
+
+
+def rows_at(
+    network: Network, v: ComplexArray, band: Band, quantity: ByteArray, element: IntArray, pattern: Pattern | None = None
+) -> NodeRows:
+    """Rows of chosen quantities (r,) at a solved state, by the adjoint: the fewer rows, the cheaper, however many resources.
+
+    Raises:
+        Diverged: the voltages are not a solution.
+    """
+    at, r, k = Sensitivity(network, v, pattern), len(quantity), np.arange(len(quantity))
+    gradient = np.zeros((network.n_node, r), np.complex128)
+    volts, rooms = quantity < 2, band.rooms(network, v)
+    node = element[volts]
+    gradient[node, k[volts]] = np.where(quantity[volts] == 0, -1.0, 1.0) * v[node] / np.abs(v[node])
+    for code, rated in ((2, network.branch_i_max_from_ka), (3, network.branch_i_max_to_ka)):
+        mine = quantity == code
+        gradient[:, mine] = at.current_gradient(element[mine], to_side=code == 3)[0] / rated[element[mine]]
+    found = at.rows(gradient)
+    room = np.array([rooms[q][e] for q, e in zip(quantity.tolist(), element.tolist(), strict=True)], np.float64)
+    return NodeRows(found.dp, found.dq, room, quantity, element)
+
+
+def tightest(network: Network, rooms: tuple[FloatArray, ...], room: float, most: int) -> tuple[ByteArray, IntArray]:
+    """Quantities and elements with less left than ``room``, the tightest first, at most so many of each kind.
+
+    Of what hangs together only the tightest is given: a node that leaves less than its neighbours, a branch likewise. The
+    rest of a feeder goes with it.
+    """
+    quantity, element = [], []
+    on = np.flatnonzero(network.branch_on)
+    f, t = network.branch_from_node[on], network.branch_to_node[on]
+    for code, left in enumerate(rooms):
+        beside = np.full(network.n_node, np.inf)
+        for here, there in ((f, t), (t, f)):
+            np.minimum.at(beside, here, left[there] if code < 2 else left[on])
+        least = beside
+        if code >= 2:
+            least = np.full(network.n_branch, np.inf)
+            least[on] = np.minimum(beside[f], beside[t])
+        below = np.flatnonzero((left < room) & (left <= least))
+        below = below[np.argsort(left[below], kind="stable")][:most]
+        quantity.append(np.full(len(below), code, np.uint8))
+        element.append(below)
+    return np.concatenate(quantity), np.concatenate(element).astype(np.int64)

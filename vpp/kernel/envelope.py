@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from vpp.kernel import quality as q
-from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, Fleet
+from vpp.kernel.fleet import CONTROL_FOLLOW, CONTROL_LIMIT, CONTROL_NONE, CONTROL_STEP, Fleet
 from vpp.kernel.seen import Seen
 from vpp.kernel.setpoints import LIMIT, Setpoints
 from vpp.kernel.signals import BoolArray, ByteArray, FloatArray, IntArray
@@ -49,12 +49,14 @@ class Envelope:
             highest reactive power. The want of reactive power is NaN where the local curve shall lead.
         owner: (7, n) int16: who set each of these, an index into ``Chain.owners``.
         stepped: whether any resource has steps or a gap.
+        switched: resources that are controlled by steps.
+        step: (2, s) of these: wanted step, NaN where their own control shall lead, and who wants it.
         group_lo, group_hi: (g,) band of each group's sum of active power [MW].
     """
 
     __slots__ = (
         "acts_ns", "block", "dt_s", "fleet", "frozen", "group_hi", "group_hi_by", "group_lo", "group_lo_by", "owner", "speaker",
-        "stepped",
+        "step", "stepped", "switched",
     )  # fmt: skip
 
     def __init__(self, fleet: Fleet) -> None:
@@ -67,6 +69,8 @@ class Envelope:
         self.group_lo, self.group_hi = np.full(g, -np.inf), np.full(g, np.inf)
         self.group_lo_by, self.group_hi_by = np.zeros(g, np.int16), np.zeros(g, np.int16)
         self.speaker, self.frozen = 0, False
+        self.switched: IntArray = np.flatnonzero((fleet.control == CONTROL_STEP) & fleet.member)
+        self.step: FloatArray = np.full((2, self.switched.size), np.nan)
         self.stepped = bool(np.any(fleet.p_step_mw > 0.0) or np.any(fleet.p_gap_mw > 0.0))
 
     @classmethod
@@ -92,6 +96,7 @@ class Envelope:
         self.group_lo_by.fill(NOBODY)
         self.group_hi_by.fill(NOBODY)
         self.speaker, self.frozen = NOBODY, False
+        self.step[0], self.step[1] = np.nan, NOBODY
         _open(
             fleet.control, fleet.member, fleet.by_itself, fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw,
             fleet.capability.s_max_mva, tele.block, tele.quality[_T_P], tele.time_ns[_T_P], seen.last.setpoints.block, now_ns,
@@ -110,6 +115,14 @@ class Envelope:
     def propose_q(self, want_mvar: FloatArray) -> None:
         """Want this reactive power [Mvar, (n,)]; non-finite entries leave it to whoever led before."""
         self._want(WANT_Q, want_mvar)
+
+    def propose_step(self, want: FloatArray) -> None:
+        """Want these steps [(n,)] of what is controlled by steps; non-finite entries leave it to whoever led before."""
+        if self.frozen:
+            raise PermissionError("a guard may only narrow; it proposed a step")
+        wanted = want[self.switched]
+        there = np.isfinite(wanted)
+        self.step[0, there], self.step[1, there] = wanted[there], self.speaker
 
     def cap_p(self, hi_mw: FloatArray) -> None:
         """Allow no more active power than this [MW, (n,)]; injection is less, or consumption more."""

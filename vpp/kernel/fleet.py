@@ -13,6 +13,7 @@ from vpp.kernel.signals import BoolArray, FloatArray, Int32Array, IntArray
 CONTROL_NONE: Final = 0
 CONTROL_LIMIT: Final = 1
 CONTROL_FOLLOW: Final = 2
+CONTROL_STEP: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Fleet:
     Attributes:
         id: (n,) names, unique.
         kind: (n,) device kinds ("pv", "battery", "load", …).
-        control: (n,) CONTROL_NONE (observed only), CONTROL_LIMIT (can be limited), CONTROL_FOLLOW (takes a setpoint).
+        control: (n,) CONTROL_NONE (observed only), CONTROL_LIMIT (can be limited), CONTROL_FOLLOW (takes a setpoint),
+            CONTROL_STEP (a tap changer or capacitor bank: has no power, takes a step).
         terminal: where they stand in the network.
         p_min_mw, p_max_mw: (n,) rated band of active power.
         p_safe_mw: (n,) what a resource is asked for when it has been silent for too long.
@@ -87,6 +89,7 @@ class Fleet:
         member: (n,) False for a spare slot.
         by_itself: (n,) True where the device has a control of its own (a thermostat, a charging point's): where nobody
             wants anything of it, it is left to that.
+        step_min, step_max: (n,) lowest and highest step of what is controlled by steps; 0, 0 elsewhere.
     """
 
     id: tuple[str, ...]
@@ -109,6 +112,8 @@ class Fleet:
     layout: int = 1
     member: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     by_itself: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    step_min: FloatArray = field(default_factory=lambda: np.zeros(0))
+    step_max: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         """Check that every column has one entry a resource, ids are unique and bands are not turned."""
@@ -117,10 +122,13 @@ class Fleet:
             object.__setattr__(self, "member", np.ones(n, np.bool_))
         if len(self.by_itself) == 0 and n:
             object.__setattr__(self, "by_itself", np.zeros(n, np.bool_))
+        for name in ("step_min", "step_max"):
+            if len(getattr(self, name)) == 0 and n:
+                object.__setattr__(self, name, np.zeros(n))
         columns = (
             "kind", "control", "p_min_mw", "p_max_mw", "p_safe_mw", "ramp_mw_per_s", "p_step_mw", "p_gap_mw",
             "e_mwh", "soc_min", "soc_max", "eff_charge", "eff_discharge", "member",
-            "by_itself",
+            "by_itself", "step_min", "step_max",
         )  # fmt: skip
         wrong = [name for name in columns if len(getattr(self, name)) != n]
         if wrong:

@@ -19,6 +19,7 @@ class Order:
         p_mw: active power asked of each of these resources, injection positive; None: not asked.
         limit_mw: highest active power allowed for each; None: not asked.
         q_mvar: reactive power asked of each, injection positive; None: not asked.
+        step: position asked of each that is controlled by steps; None: not asked.
     """
 
     id: str
@@ -29,3 +30,4 @@ class Order:
     p_mw: float | None = None
     limit_mw: float | None = None
     q_mvar: float | None = None
+    step: int | None = None

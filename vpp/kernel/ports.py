@@ -16,6 +16,7 @@ from vpp.kernel.grid_state import GridState
 from vpp.kernel.schedule import Forecast, Schedule
 from vpp.kernel.seen import Event, News, Observation, Seen
 from vpp.kernel.setpoints import Asked
+from vpp.kernel.signals import FloatArray
 from vpp.kernel.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Frame:
         forecast: what is expected over the horizon, beginning at ``due_ns``.
         import_limit_mw, export_limit_mw: group name -> limit of the exchange, magnitudes; inf: none.
         points: the network's meters at ``now_ns`` (a copy); None where nobody asked for them.
+        held: (n,) steps that tap changers and capacitors say that they hold; None where nobody asked for them.
         flex: what the resources could do over the forecast's horizon; None: by their ratings, `Flex.of_fleet`.
     """
 
@@ -99,6 +101,7 @@ class Frame:
     export_limit_mw: Mapping[str, float]
     flex: Flex | None = None
     points: GridPoints | None = None
+    held: FloatArray | None = None
 
 
 class Planner(Protocol):

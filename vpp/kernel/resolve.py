@@ -60,9 +60,22 @@ def resolve(allowed: Envelope, seen: Seen, now_ns: int) -> tuple[Asked, FloatArr
         fleet.p_min_mw, fleet.p_max_mw, fleet.p_safe_mw, seen.last.setpoints.block, asked.setpoints.block, asked.cause_p,
         asked.cause_q,
     )  # fmt: skip
+    if allowed.switched.size:
+        _switch(allowed, seen, asked)
     # Steps and gaps may cost a little more than the sharing knew: say what the setpoints really breach.
     breaches(groups.parent, groups.of, asked.setpoints.p_mw, allowed.group_lo, allowed.group_hi, shortfall)
     return asked, shortfall
+
+
+def _switch(allowed: Envelope, seen: Seen, asked: Asked) -> None:
+    """Whole steps within their ends where somebody wants one; elsewhere the device's own control leads, from where it is."""
+    fleet, at, (want, by) = allowed.fleet, allowed.switched, allowed.step
+    led = np.isfinite(want)
+    held = seen.applied.step[at]
+    step = np.rint(np.where(led, want, np.where(np.isfinite(held), held, 0.0)))
+    asked.setpoints.step[at] = np.clip(step, fleet.step_min[at], fleet.step_max[at]) + 0.0
+    asked.setpoints.mode[at] = np.where(led, FOLLOW, AUTONOMOUS)
+    asked.cause_p[at] = np.where(led, by, e.NOBODY).astype(np.int16)
 
 
 @njit(cache=True)

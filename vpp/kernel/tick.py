@@ -118,6 +118,7 @@ def _step(
     if proposes:
         chain._want_owners[:] = allowed.owner[_WANTS]
         chain._wants[:] = allowed.block[_WANTS]
+        steps = allowed.step.copy()
     begin = clock() if clock else 0
     try:
         events.extend(controller.step(now_ns, seen, allowed))
@@ -125,6 +126,7 @@ def _step(
         if proposes:
             allowed.block[_WANTS] = chain._wants
             allowed.owner[_WANTS] = chain._want_owners
+            allowed.step[:] = steps
         _safe_action(controller, allowed, seen)
         text = f"{controller.name} failed ({type(error).__name__}: {error}); safe action: {controller.safe.name.lower()}"
         events.append(Event(now_ns, controller.name, "alarm", text))

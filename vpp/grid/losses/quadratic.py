@@ -10,6 +10,8 @@ from vpp.grid.tables import FloatArray, IntArray
 
 OPTIONS = {"output_flag": False, "threads": 1, "qp_regularization_value": 0.0}
 
+ROUNDS = 10  # iterations a column and row: what converges takes two or three
+
 
 class Quadratic(NamedTuple):
     """min 1/2 x'Hx + g'x + price sum(max(0, A x - b)), low <= x <= high; H is symmetric."""
@@ -37,11 +39,13 @@ class QuadraticSolver:
             self._highs.setOptionValue(name, value)
 
     def solve(self, problem: Quadratic) -> tuple[FloatArray, FloatArray] | None:
-        """The best x (n,) and the rows' multipliers (k,), 0 to price; None where HiGHS finds no optimum."""
+        """The best x (n,) and the rows' multipliers (k,), 0 to price; None where HiGHS finds no optimum, or none soon."""
         n, k = len(problem.gradient), len(problem.limit)
         hessian = convex(problem.hessian)
         model = self._h.HighsModel()
         model.lp_, model.hessian_ = self._lp(problem, n, k), self._hessian(hessian, n, k)
+        # Its active set can go round in circles for ever; a count of iterations is the same on every machine, a time is not.
+        self._highs.setOptionValue("qp_iteration_limit", ROUNDS * (n + k) + 200)
         self._highs.passModel(model)
         self._highs.run()
         if self._highs.getModelStatus() != self._h.HighsModelStatus.kOptimal:
