@@ -105,3 +105,32 @@ def test_a_device_that_is_not_served_is_told(device: str, words: str) -> None:
     system = build(load("hil-inverter", override([f"drop,device={device}"])))
     with pytest.raises(ScenarioError, match=words):
         put_faults(emulate(system), system)
+
+
+@pytest.mark.parametrize("protocol", ["modbus", "sunspec"])
+def test_one_device_of_several_behind_one_port(protocol: str) -> None:
+    """The named one answers with exceptions, its neighbours do not."""
+    system = build(load("lv-rural-street", override(["exception,code=6,device=roof-02"])))
+    site = emulate(system, resources=("roof",), protocol=protocol)
+    (mischief,) = put_faults(site, system)
+    places = places_of(mischief.inner)
+    hit = system.plant.fleet.id.index("roof-02")
+    assert len(places) > 2
+
+    async def test() -> None:
+        site.emulator.step(int(system.plant.time_ns[0]))
+        await site.emulator.start()
+        try:
+            client = AsyncModbusTcpClient(
+                *mischief.servers[0].address[:1], port=mischief.servers[0].address[1], timeout=5.0, retries=0
+            )
+            assert await client.connect()
+            for column, (_, _, unit) in places.items():
+                read = client.read_holding_registers if protocol == "sunspec" else client.read_input_registers
+                answer = await read(40000 if protocol == "sunspec" else 0, count=1, device_id=unit)
+                assert (answer.isError() and answer.exception_code == 6) == (column == hit)
+            client.close()
+        finally:
+            await site.emulator.stop()
+
+    within(test)
