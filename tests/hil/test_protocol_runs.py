@@ -53,7 +53,7 @@ def test_devices_are_driven(emulated: tuple[str, Path, list[str]], tmp_path: Pat
     assert {line.partition("?map=")[2].partition("&")[0] for line in lines} == MAPS[protocol]
     maps = [word for line in lines for word in ("--map", line)]
     assert vpp("hil", "run", scenario, *maps, "--out", tmp_path) == 0
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert f"inverter-1  {protocol}://" in told
     assert f"battery-1  {protocol}://" in told
     (run,) = list_runs(tmp_path)
