@@ -14,7 +14,7 @@ from controllers.estimation.stepped import SteppedEstimator
 from scenarios.desk import Estimating
 from scenarios.near import did_you_mean
 from scenarios.schema.metering import HeadMeters, SimbenchMeters, SmartMeters, VoltageMeters
-from twin.grid_meters import GridMeters, MeterErrors
+from twin.grid_meters import FROZEN, LATE, LOST, GridMeters, MeterErrors, MeterFaults
 from twin.judge import EstimateJudge
 from vpp.grid.contingency.analysis import bus_title
 from vpp.grid.contingency.outages import branch_title
@@ -37,8 +37,9 @@ Point = tuple[str, str, str, str, float, int, int, int]  # id, quantity, element
 def grid_meters(scenario: Scenario, network: Network, fleet: Fleet, rating_mva: FloatArray) -> GridMeters | None:
     """The meters that the scenario places; None where it places none."""
     points: list[Point] = []
+    losses: dict[str, float] = {}
     for part in scenario.meters:
-        delay = round(part.delay_s / scenario.time.step_s)
+        before, delay = len(points), round(part.delay_s / scenario.time.step_s)
         if isinstance(part, VoltageMeters):
             points += _voltages(part, network, delay)
         elif isinstance(part, HeadMeters):
@@ -47,28 +48,46 @@ def grid_meters(scenario: Scenario, network: Network, fleet: Fleet, rating_mva: 
             points += _listed(part, network, _rated(network, fleet, rating_mva), delay)
         else:
             points += _smart(part, network, fleet, rating_mva, delay, scenario.seed)
+        losses = {**{point[0]: part.loss for point in points[before:]}, **losses}
     unique = list({point[0]: point for point in reversed(points)}.values())[::-1]  # the first of two at the same place stays
     if not unique:
         return None
     name, quantity, element, side, sigma, branch, node, late = zip(*unique, strict=True)
     layout = PointLayout(name, quantity, ("",) * len(name), element, side, sigma)
-    errors = _errors(scenario, name)
-    return GridMeters(network, layout, np.array(branch), np.array(node), np.array(late), scenario.seed, errors)
+    lost = np.array([losses[one] for one in name])
+    return GridMeters(
+        network, layout, np.array(branch), np.array(node), np.array(late), scenario.seed, _errors(scenario, name),
+        _faults(scenario, name), lost if lost.any() else None,
+    )  # fmt: skip
+
+
+def _named(scenario: Scenario, key: str, names: Sequence[str]) -> list[tuple[Any, int, tuple[int, int]]]:
+    """What is wrong with points by these names: part, point, window; ScenarioError where a pattern names none of them."""
+    rows: list[tuple[Any, int, tuple[int, int]]] = []
+    findings = []
+    for i, part in enumerate(getattr(scenario, key)):
+        points = [k for k, name in enumerate(names) if fnmatchcase(name, part.meter)]
+        if not points:
+            findings.append(scenario.finding(f"no meter {part.meter!r}{did_you_mean(part.meter, names)}", key, i, "meter"))
+        rows += [(part, k, window) for window in part.windows(scenario.time) for k in points]
+    if findings:
+        raise ScenarioError(findings)
+    return rows
+
+
+def _faults(scenario: Scenario, names: Sequence[str]) -> MeterFaults:
+    """Frozen, lost and late."""
+    kinds = {"frozen": FROZEN, "lost": LOST, "late": LATE}
+    rows = [
+        (k, *window, kinds[part.kind], round((part.late_s or 0.0) / scenario.time.step_s))
+        for part, k, window in _named(scenario, "meter_faults", names)
+    ]
+    return MeterFaults(*np.array(rows, np.int64).reshape(-1, 5).T.copy())
 
 
 def _errors(scenario: Scenario, names: Sequence[str]) -> MeterErrors:
-    """The gross errors of points by these names; ScenarioError where a pattern names none of them."""
-    rows: list[tuple[int, int, int, float]] = []
-    findings = []
-    for i, part in enumerate(scenario.meter_errors):
-        points = [k for k, name in enumerate(names) if fnmatchcase(name, part.meter)]
-        if not points:
-            findings.append(
-                scenario.finding(f"no meter {part.meter!r}{did_you_mean(part.meter, names)}", "meter_errors", i, "meter")
-            )
-        rows += [(k, *window, part.error) for window in part.windows(scenario.time) for k in points]
-    if findings:
-        raise ScenarioError(findings)
+    """The gross errors."""
+    rows = [(k, *window, part.error) for part, k, window in _named(scenario, "meter_errors", names)]
     point, begin, end, value = zip(*rows, strict=True) if rows else ((), (), (), ())
     return MeterErrors(np.array(point, np.int64), np.array(begin, np.int64), np.array(end, np.int64), np.array(value, np.float64))
 

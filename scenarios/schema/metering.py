@@ -9,7 +9,7 @@ from pydantic import Field
 
 from scenarios.schema.control import When, daily, windows
 from scenarios.schema.time import Time
-from vpp.fields import Number, Part, Ratio, Seconds, Where
+from vpp.fields import Fraction, Number, Part, Ratio, Seconds, Where
 
 
 class VoltageMeters(Part):
@@ -21,6 +21,7 @@ class VoltageMeters(Part):
     )
     sigma_pu: Ratio = Field(0.003, gt=0, description="standard deviation [pu]")
     delay_s: Seconds = Field(0.0, description="a value arrives this long after it was measured [s]")
+    loss: Fraction = Field(0.0, description="share of its messages that are lost by chance [1]")
 
 
 class HeadMeters(Part):
@@ -29,6 +30,7 @@ class HeadMeters(Part):
     kind: Literal["heads"]
     sigma: Ratio = Field(0.01, gt=0, description="standard deviation, of a feeder's even share of all that is connected [1]")
     delay_s: Seconds = Field(0.0, description="a value arrives this long after it was measured [s]")
+    loss: Fraction = Field(0.0, description="share of its messages that are lost by chance [1]")
 
 
 class SmartMeters(Part):
@@ -39,6 +41,7 @@ class SmartMeters(Part):
     sigma: Ratio = Field(0.02, gt=0, description="standard deviation of P and Q, of what is rated at the bus [1]")
     sigma_pu: Ratio = Field(0.005, gt=0, description="standard deviation of the voltage [pu]")
     delay_s: Seconds = Field(900.0, description="a value arrives this long after it was measured [s]")
+    loss: Fraction = Field(0.0, description="share of its messages that are lost by chance [1]")
 
 
 class SimbenchMeters(Part):
@@ -50,23 +53,21 @@ class SimbenchMeters(Part):
         0.01, gt=0, description="that of P, Q and I where it states none, of what is rated at the bus or the branch [1]"
     )
     delay_s: Seconds = Field(0.0, description="a value arrives this long after it was measured [s]")
+    loss: Fraction = Field(0.0, description="share of its messages that are lost by chance [1]")
 
 
 MeterPart = Annotated[VoltageMeters | HeadMeters | SmartMeters | SimbenchMeters, Field(discriminator="kind")]
 
 
-class MeterError(Part):
-    """A gross error: some meters show something else for a while, and nobody is told."""
+class OfMeters(Part):
+    """What is wrong with some meters for a while, and nobody is told."""
 
     meter: str = Field(min_length=1, description='points by name, with * and ?: "vm bus 12", "p line 3 from"')
     at: When = Field(description='local begin: "12:00" for every day, or 2016-06-21T12:00 for once')
     until: When | None = Field(None, description="local end, in the same form; default: the end of the run")
-    error: Number = Field(description="added to what they show [pu, MW or Mvar]")
 
     def contradictions(self) -> Iterator[tuple[Where, str]]:
         """An end after the begin."""
-        if self.error == 0:
-            yield ("error",), "an error of 0 is none"
         if self.until is None:
             return
         if daily(self.at) != daily(self.until):
@@ -79,6 +80,33 @@ class MeterError(Part):
         if self.until is not None:
             return windows(self.at, self.until, time)
         return [(begin, time.end_ns) for begin, _ in windows(self.at, None, time)[:1]]
+
+
+class MeterError(OfMeters):
+    """A gross error: some meters show something else for a while, and nobody is told."""
+
+    error: Number = Field(description="added to what they show [pu, MW or Mvar]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """There is one."""
+        if self.error == 0:
+            yield ("error",), "an error of 0 is none"
+        yield from super().contradictions()
+
+
+class MeterFault(OfMeters):
+    """Some meters freeze at what they show, their messages are lost, or come later."""
+
+    kind: Literal["frozen", "lost", "late"] = Field(
+        description="frozen: the last value is shown on as if it were new; lost: nothing arrives; late: it does late_s later"
+    )
+    late_s: Seconds | None = Field(None, description="late: so much beside the meter's own delay [s]")
+
+    def contradictions(self) -> Iterator[tuple[Where, str]]:
+        """Only what is late is late by something."""
+        if (self.kind == "late") != (self.late_s is not None):
+            yield ("late_s",), "late_s belongs to late, and to it alone"
+        yield from super().contradictions()
 
 
 class Stale(Part):

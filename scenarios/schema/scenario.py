@@ -17,7 +17,7 @@ from scenarios.schema.faults import Faults
 from scenarios.schema.fleet import FleetEntry, Group
 from scenarios.schema.frequency import FormedIsland, Frequency, limits_hold
 from scenarios.schema.hil import Outside, WireFault
-from scenarios.schema.metering import Estimation, MeterError, MeterPart
+from scenarios.schema.metering import Estimation, MeterError, MeterFault, MeterPart
 from scenarios.schema.plant import Contingencies, Limits
 from scenarios.schema.sensors import Sensors
 from scenarios.schema.time import Time
@@ -78,6 +78,7 @@ class Scenario(Part):
     sensors: Sensors = Field(Sensors(), description="how controllers see the plant")
     meters: tuple[MeterPart, ...] = Field((), description="meters that stand in the network")
     meter_errors: tuple[MeterError, ...] = Field((), description="gross errors of those meters")
+    meter_faults: tuple[MeterFault, ...] = Field((), description="those meters frozen, their messages lost or late")
     estimation: Estimation | None = Field(None, description="who estimates the network's state from them; null for nobody")
     communications: Communications = Field(Communications(), description="channels between us and the devices")
     faults: Faults = Field((), description="what breaks: a list, or {scripted: [...], random: {...}}")
@@ -121,8 +122,9 @@ class Scenario(Part):
             yield ("estimation",), "an estimate needs measurements: add meters"
         if self.estimation is not None and not (self.control.proposers or self.control.guards):
             yield ("estimation",), "an estimate is made in a tick, and without controllers there is none: add one to control"
-        if self.meter_errors and not self.meters:
-            yield ("meter_errors",), "there is no meter to be wrong: add meters"
+        for key, wrong in (("meter_errors", self.meter_errors), ("meter_faults", self.meter_faults)):
+            if wrong and not self.meters:
+                yield (key,), "there is no meter to be wrong: add meters"
         if self.contingencies is not None and "delivered" not in self.record:
             yield ("contingencies",), "outages are solved from what was delivered: add delivered to record"
         if "estimate" in self.record and self.estimation is None:
