@@ -9,7 +9,7 @@ from typing import Final
 from hil import plain
 from hil.assemble import Wired
 from hil.devicemap import DeviceMap, load_map
-from hil.links import Where, link
+from hil.links import OPTIONS, Where, link
 from hil.watchdog import Arming
 from vpp.kernel.errors import Finding, LinkError, ScenarioError
 from vpp.wire.clock import WallClock, wall_ns
@@ -26,7 +26,7 @@ class Wish:
 
     Attributes:
         resource: its id.
-        where: the address; its options are ``map`` (a device map), ``emulated`` (yes or no), and ratings of the map.
+        where: the address; its options are those of `hil.links.OPTIONS`, and ratings of the map.
         map: what its registers mean.
         emulated: a model is behind it; writing needs no arming.
     """
@@ -67,7 +67,7 @@ def map_at(where: Where, kind: str = "") -> DeviceMap | None:
         raise LinkError(str(where), f"the device map {made.name} is for {made.protocol}")
     if made.kind and kind and kind not in made.kind:
         raise LinkError(str(where), f"the device map {made.name} is for {', '.join(made.kind)}, not for {kind}")
-    known = {"map", "emulated", *made.ratings}
+    known = {*OPTIONS, *made.ratings}
     unknown = sorted(set(where.options) - known)
     if unknown:
         raise LinkError(str(where), f"there is no option {unknown[0]!r}; there are {', '.join(sorted(known))}")
@@ -153,7 +153,7 @@ async def _look(one: Wish) -> tuple[PointTable, list[Finding], str]:
         return one.map.on_wire(one.resource, one.where.unit, ratings_at(one.where, one.map)), [], one.map.name
     from vpp.wire.sunspec.discover import discover
 
-    channel = TcpChannel(one.where.host, one.where.port)
+    channel = TcpChannel(one.where.host, one.where.port, tls=one.where.tls)
     await channel.open(LOOK_S, lambda reason: None)
     try:
         found = await discover(channel, one.where.unit)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,8 +14,10 @@ from vpp.kernel.signals import ByteArray, IntArray
 from vpp.wire.clock import WallClock, wall_ns
 from vpp.wire.link import Link, Served
 from vpp.wire.points import Point, PointTable
+from vpp.wire.tls import Credentials, client_context, server_context
 
 YES: Final = ("yes", "true", "1")
+OPTIONS: Final = ("map", "emulated", "tls", "tls_name")  # of every address; a device map may add its ratings
 PIPELINE: Final = 16  # requests at once towards our own Modbus server; a device is asked one thing at a time
 
 
@@ -70,13 +74,29 @@ class Where:
         return self.options.get("emulated", "no") in YES
 
     @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For ``tls=FOLDER`` with certificate.pem, key.pem and authority.pem; ``tls_name=no``: any name in the peer's.
+
+        Raises:
+            LinkError: they cannot be read.
+        """
+        if "tls" not in self.options:
+            return None
+        return client_context(credentials(Path(self.options["tls"]), self.options.get("tls_name", "yes") in YES))
+
+    @property
     def peers(self) -> tuple[str, str, int, int, bool]:
         """What those have in common who share a connection."""
         return self.scheme.wire, self.host, self.port, 0 if self.scheme.shared else self.unit, self.emulated
 
 
+def credentials(folder: Path, check_name: bool = True) -> Credentials:
+    """What a folder with certificate.pem, key.pem and authority.pem holds."""
+    return Credentials(folder / "certificate.pem", folder / "key.pem", folder / "authority.pem", check_name)
+
+
 MakeLink = Callable[[PointTable, Where, str, WallClock], Link]
-MakeServed = Callable[[PointTable, tuple[str, int], int, WallClock], Served]
+MakeServed = Callable[[PointTable, tuple[str, int], int, WallClock, ssl.SSLContext | None], Served]
 Carried = Callable[[PointTable, IntArray, ByteArray], ByteArray]
 
 
@@ -90,7 +110,7 @@ class Scheme:
         units: who can be meant.
         word: what such a one is called.
         link: makes a client: (table, where, name, clock).
-        served: makes a server of a table at an address: (table, (host, port), unit, clock).
+        served: makes a server of a table at an address: (table, (host, port), unit, clock, TLS).
         parse: reads a point's address; raises `PointError` where it is none.
         carried: what arrives of a quality on the way from server to client: (table, rows, quality); None: nothing.
         shared: all units behind a port are reached by one connection.
@@ -116,14 +136,16 @@ def _modbus_link(table: PointTable, where: Where, name: str, clock: WallClock) -
     from vpp.wire.modbus.channel import TcpChannel
     from vpp.wire.modbus.client import ModbusLink
 
-    channel = TcpChannel(where.host, where.port, in_flight=PIPELINE if where.emulated else 1)
+    channel = TcpChannel(where.host, where.port, tls=where.tls, in_flight=PIPELINE if where.emulated else 1)
     return ModbusLink(table, channel, clock=clock, name=name)
 
 
-def _modbus_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+def _modbus_served(
+    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
+) -> Served:
     from vpp.wire.modbus.served import ModbusServed
 
-    return ModbusServed(table, address, clock=clock)
+    return ModbusServed(table, address, clock=clock, tls=tls)
 
 
 def _modbus_parse(point: Point) -> object:
@@ -135,13 +157,14 @@ def _modbus_parse(point: Point) -> object:
 def _dnp3_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
     from vpp.wire.dnp3.client import Dnp3Link, Session
 
-    return Dnp3Link(table, (where.host, where.port), clock=clock, session=Session(outstation=where.unit), name=name)
+    session = Session(outstation=where.unit)
+    return Dnp3Link(table, (where.host, where.port), clock=clock, session=session, name=name, tls=where.tls)
 
 
-def _dnp3_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+def _dnp3_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None) -> Served:
     from vpp.wire.dnp3.server import Dnp3Served
 
-    return Dnp3Served(table, address, clock=clock, outstation=unit)
+    return Dnp3Served(table, address, clock=clock, outstation=unit, tls=tls)
 
 
 def _dnp3_parse(point: Point) -> object:
@@ -159,13 +182,15 @@ def _dnp3_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> Byte
 def _iec104_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
     from vpp.wire.iec104.client import Iec104Link
 
-    return Iec104Link(table, (where.host, where.port), clock=clock, name=name)
+    return Iec104Link(table, (where.host, where.port), clock=clock, name=name, tls=where.tls)
 
 
-def _iec104_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+def _iec104_served(
+    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
+) -> Served:
     from vpp.wire.iec104.server import Iec104Served
 
-    return Iec104Served(table, address, clock=clock)
+    return Iec104Served(table, address, clock=clock, tls=tls)
 
 
 def _iec104_parse(point: Point) -> object:
@@ -183,13 +208,15 @@ def _iec104_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> By
 def _iec61850_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
     from vpp.wire.iec61850.client import Iec61850Link
 
-    return Iec61850Link(table, (where.host, where.port), clock=clock, name=name)
+    return Iec61850Link(table, (where.host, where.port), clock=clock, name=name, tls=where.tls)
 
 
-def _iec61850_served(table: PointTable, address: tuple[str, int], unit: int, clock: WallClock) -> Served:
+def _iec61850_served(
+    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
+) -> Served:
     from vpp.wire.iec61850.server import Iec61850Served
 
-    return Iec61850Served(table, address, clock=clock)
+    return Iec61850Served(table, address, clock=clock, tls=tls)
 
 
 def _iec61850_parse(point: Point) -> object:
@@ -232,5 +259,6 @@ def link(table: PointTable, where: Where, name: str = "", clock: WallClock = wal
 
 
 def served(table: PointTable, where: Where, clock: WallClock = wall_ns) -> Served:
-    """A server of a table at an address (port 0: a free one); nothing is opened."""
-    return where.scheme.served(table, (where.host, where.port), where.unit, clock)
+    """A server of a table at an address (port 0: a free one; ``tls``: for clients its authority knows); nothing is opened."""
+    tls = server_context(credentials(Path(where.options["tls"]))) if "tls" in where.options else None
+    return where.scheme.served(table, (where.host, where.port), where.unit, clock, tls)

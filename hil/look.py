@@ -62,7 +62,7 @@ async def open_look(where: Where) -> Look:
 
 async def _discovered(where: Where, made: DeviceMap | None) -> tuple[PointTable, tuple[Finding, ...]]:
     """What a SunSpec device says of itself, by its map or the one that fits best."""
-    channel = TcpChannel(where.host, where.port)
+    channel = TcpChannel(where.host, where.port, tls=where.tls)
     await channel.open(LOOK_S, lambda reason: None)
     try:
         found = await discover(channel, where.unit)

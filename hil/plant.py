@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hil.station import Station
+from hil.station import LAG_S, Station
 from hil.watchdog import DeadMan
 from vpp.kernel import quality as q
 from vpp.kernel.fleet import Fleet
@@ -155,10 +155,11 @@ class FieldPlant:
 
     async def start(self) -> None:
         """Begin the sessions, spread over a polling period: what polls does not poll all at once."""
-        n = len(self.stations)
-        self._tasks = [
-            asyncio.create_task(s.run(s.keeper.policy.period_s * k / n), name=s.name) for k, s in enumerate(self.stations)
-        ]
+        self._tasks = []
+        for k, s in enumerate(self.stations):
+            period_s = s.keeper.policy.period_s
+            run = s.run(period_s * k / len(self.stations), min(LAG_S * k, period_s / 2))
+            self._tasks.append(asyncio.create_task(run, name=s.name))
 
     async def up(self, timeout_s: float) -> tuple[str, ...]:
         """Wait until every link has brought a first image; gives the names of those that have not."""

@@ -87,7 +87,7 @@ async def scan(text: str, units: Sequence[int], timeout_s: float) -> list[Unit]:
 
 
 async def _modbus(where: Where, units: Sequence[int], timeout_s: float, named: bool) -> list[Unit]:
-    channel = TcpChannel(where.host, where.port)
+    channel = TcpChannel(where.host, where.port, tls=where.tls)
     await channel.open(max(timeout_s, 2.0), lambda reason: None)
     found = []
     try:

@@ -22,7 +22,9 @@ from vpp.wire.supervisor import Supervisor
 
 TURNS: Final = 8
 TURN_S: Final = 1.0  # nobody waits longer for his turn: those before may be talking to the dead
-BEAT_S: Final = 0.25  # how often a session looks whether something is due though nothing new was asked
+BEAT_S: Final = 0.25  # how often a session looks whether it may go on, though nothing new was asked
+LOOK_NS: Final = 500_000_000  # and how often whether something of what was asked before is due again
+LAG_S: Final = 0.002  # a station writes so much later than the one before it: readings find a gap between two of them
 Tell = Callable[[Event], None]
 
 
@@ -73,6 +75,8 @@ class Station:
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _closed: str = ""
     _let_go: bool = False
+    _looked: FloatArray | None = None
+    _looked_ns: int = 0
     _wrote: bool = False
     _cells: tuple[IntArray, IntArray, IntArray] = field(init=False)
 
@@ -97,8 +101,8 @@ class Station:
         self.asked = block
         self._wake.set()
 
-    async def run(self, after_s: float = 0.0) -> None:
-        """Keep the link and write what is due, until cancelled; begin after a while."""
+    async def run(self, after_s: float = 0.0, lag_s: float = 0.0) -> None:
+        """Keep the link and write what is due, until cancelled; begin after a while, and write ``lag_s`` after being asked."""
         await asyncio.sleep(after_s)
         follow = asyncio.create_task(self.keeper.run())
         try:
@@ -110,6 +114,7 @@ class Station:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+                await asyncio.sleep(lag_s)
         finally:
             follow.cancel()
             await asyncio.gather(follow, return_exceptions=True)
@@ -131,13 +136,16 @@ class Station:
                 await self.let_go(closed or "the loop has stopped: what was asked is taken back")
             return
         self._let_go = False
+        if asked is self._looked and now - self._looked_ns < LOOK_NS:
+            return
+        self._looked, self._looked_ns = asked, now
         await self._write(now, self.gate.narrow(asked))
 
     async def let_go(self, reason: str) -> None:
         """Take back whatever was asked; the devices lead themselves. Done even where the gate is closed."""
         if not self._wrote:
             return
-        self._let_go, self.tally.safe = True, self.tally.safe + 1
+        self._let_go, self._looked, self.tally.safe = True, None, self.tally.safe + 1
         self._say("safe", reason)
         self.commands.forget()
         await self._write(self.keeper.steady(), safe_setpoints(self.commands.p_safe_mw))
@@ -211,6 +219,7 @@ class Station:
     def _changed(self, state: LinkState, reason: str) -> None:
         if state in (LinkState.UP, LinkState.DOWN):
             self.commands.forget()
+            self._looked = None
             self._say("link", f"{state.name.lower()}{f': {reason}' if reason else ''}")
         self._wake.set()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from hil.emulator import Clock, Emulator, Outlet
-from hil.links import SCHEMES, Where, served
+from hil.links import SCHEMES, Where, credentials, served
 from hil.outlets import SunSpecOutlet, TableOutlet
 from hil.plain import plain_table
 from scenarios.build import System
@@ -22,6 +23,7 @@ from vpp.kernel.signals import IntArray
 from vpp.wire.modbus.pdu import Unit
 from vpp.wire.modbus.server import ModbusServer
 from vpp.wire.sunspec.der import Ders, Nameplate, device_layout
+from vpp.wire.tls import server_context
 
 if TYPE_CHECKING:
     from twin.spec import FleetSpec
@@ -71,6 +73,7 @@ def emulate(
     plain_port: int | None = None,
     protocol: str = "sunspec",
     device_map: str = "",
+    tls: Path | None = None,
 ) -> Site:
     """Put a built scenario's devices behind servers.
 
@@ -84,28 +87,34 @@ def emulate(
         plain_port: serve the whole fleet and the network's meters as one plain Modbus table at this port, too.
         protocol: a key of `hil.links.SCHEMES`; on all but SunSpec every device is what its device map says.
         device_map: that map; "": the shipped one for the kind of device, or every signal as it stands (plain).
+        tls: folder with certificate.pem, key.pem and authority.pem: only clients that the authority knows are let in.
+
+    Raises:
+        LinkError: certificates or a device map cannot be used.
+        ScenarioError: there is no such resource or map.
     """
     spec, clock = system.plant.devices.spec, Clock()
     at = _wanted(system, resources)
+    options = {} if tls is None else {"tls": str(tls)}
     outlets: list[Outlet] = []
     where: list[tuple[str, str, Listening, int, str]] = []
     if protocol == "sunspec":
         for store in (False, True):
             here = at[(spec.fleet.e_mwh[at] > 0) == store]
             if here.size:
-                outlet, placed = _sunspec(spec, here, clock, host, port, family, store, apart)
+                outlet, placed = _sunspec(spec, here, clock, host, port, family, store, apart, tls)
                 port += len(outlet.servers) if port else 0
                 outlets.append(outlet)
                 where += [(name, protocol, outlet.servers[server], unit, "?emulated=yes") for name, server, unit in placed]
     else:
-        mapped = by_map(spec, at, clock, Where(protocol, host, port, SCHEMES[protocol].unit, {}), device_map, apart)
+        mapped = by_map(spec, at, clock, Where(protocol, host, port, SCHEMES[protocol].unit, options), device_map, apart)
         outlets += [outlet for outlet, _ in mapped]
         where += [(name, protocol, outlet.served, unit, told) for outlet, placed in mapped for name, unit, told in placed]
     if plain_port is not None:
         layout: PointLayout = system.plant.grid.points
         rest = _without(spec, at)
         table = plain_table(spec.fleet, layout, only=rest)
-        outlets.append(TableOutlet(served(table, Where("modbus", host, plain_port, 1, {})), spec.fleet, layout.id, clock))
+        outlets.append(TableOutlet(served(table, Where("modbus", host, plain_port, 1, options)), spec.fleet, layout.id, clock))
     heeding = Heeding(system.plant, [outlet for outlet in outlets if isinstance(outlet, SunSpecOutlet)])
     return Site(Emulator(heeding, outlets, clock), tuple(where))
 
@@ -131,8 +140,9 @@ def _without(spec: FleetSpec, at: IntArray) -> tuple[str, ...]:
 
 
 def _sunspec(
-    spec: FleetSpec, at: IntArray, clock: Clock, host: str, port: int, family: str, store: bool, apart: bool
-) -> tuple[SunSpecOutlet, list[tuple[str, int, int]]]:
+    spec: FleetSpec, at: IntArray, clock: Clock, host: str, port: int, family: str, store: bool, apart: bool,
+    tls: Path | None = None,
+) -> tuple[SunSpecOutlet, list[tuple[str, int, int]]]:  # fmt: skip
     """SunSpec devices of one layout, and where each stands: (resource, server, unit)."""
     fleet = spec.fleet
     s = np.where(spec.s_rated_mva[at] > 0, spec.s_rated_mva[at], np.maximum(fleet.p_max_mw[at], -fleet.p_min_mw[at]))
@@ -146,12 +156,13 @@ def _sunspec(
         e_mwh=fleet.e_mwh[at],
     )
     ders = Ders(plate, device_layout(family, store=store), clock)
-    size = 1 if apart else UNITS
+    size, context = 1 if apart else UNITS, None if tls is None else server_context(credentials(tls))
     groups = [range(low, min(low + size, len(at))) for low in range(0, len(at), size)]
     servers, placed = [], []
     for number, group in enumerate(groups):
         units: dict[int, Unit] = {1 + i - group.start: ders.bank.unit(i) for i in group}
         address = (host, port + number if port else 0)
-        servers.append(ModbusServer(units, address, default_unit=1 if apart else None, connections=CONNECTIONS))
+        whoever = 1 if apart else None
+        servers.append(ModbusServer(units, address, default_unit=whoever, connections=CONNECTIONS, tls=context))
         placed += [(fleet.id[at[i]], number, 1 + i - group.start) for i in group]
     return SunSpecOutlet(ders, at, tuple(servers)), placed

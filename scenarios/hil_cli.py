@@ -45,6 +45,9 @@ def emulate(
     apart: Annotated[bool, typer.Option("--apart", help="Every device at a port of its own, not 247 units a port.")] = False,
     plain: Annotated[int | None, typer.Option("--plain", metavar="PORT", help="The others and the meters, plain Modbus.")] = None,
     addresses: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all addresses, as --map takes them.")] = None,
+    tls: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Over TLS, with certificate.pem, key.pem and authority.pem from there.")
+    ] = None,
     faults: Annotated[list[str] | None, typer.Option("--fault", metavar="KIND[,KEY=VALUE…]", help=FAULTS)] = None,
 ) -> None:
     """Serve a scenario's devices over a protocol on its solved grid, second by second, until Ctrl-C or the end.
@@ -73,7 +76,7 @@ def emulate(
     system = build(wanted)
     site = make(
         system, host=host, port=port, resources=tuple(devices or ()), family=family, apart=apart, plain_port=plain,
-        protocol=protocol, device_map=device_map,
+        protocol=protocol, device_map=device_map, tls=tls,
     )  # fmt: skip
     put_faults(site, system)
 

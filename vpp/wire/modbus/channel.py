@@ -74,6 +74,7 @@ class _Client(asyncio.Protocol):
         self.waiting: dict[tuple[int, int], asyncio.Future[bytes]] = {}
         self.transport: asyncio.Transport | None = None
         self.ended = False
+        self.out = bytearray()  # what is asked in one turn of the loop goes out in one piece
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -88,10 +89,18 @@ class _Client(asyncio.Protocol):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.waiting[transaction, unit] = answer
         try:
-            self.transport.write(HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu)
+            if not self.out:
+                asyncio.get_running_loop().call_soon(self.flush)
+            self.out += HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
             return await answer
         finally:
             del self.waiting[transaction, unit]  # a late answer finds nobody
+
+    def flush(self) -> None:
+        """Send what was asked."""
+        out, self.out = self.out, bytearray()
+        if self.transport is not None and not self.ended:
+            self.transport.write(out)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
