@@ -66,9 +66,10 @@ def test_meters_err_as_stated(finished: RunResult) -> None:
     late = round(sensors["delay_s"] / finished.manifest["step_s"])
     p, seen = resources["delivered_p_mw"].values, resources["seen_p_mw"].values
     rating = np.maximum(resources["p_rated_mw"].values, resources["s_rated_mva"].values)
-    error = ((seen[late:] - p[: len(p) - late]) / rating)[:, rating > 1e-3]
+    large = rating > 1e-3
+    error = (seen[late:] - p[: len(p) - late])[:, large] / rating[large]
     known = np.isfinite(error)
-    rounded = 1e-6 / rating[rating > 1e-3].min()  # the record's resolution, 1 W
+    rounded = 1e-6 / rating[large].min()  # the record's resolution, 1 W
     assert abs(np.std(error[known]) - sensors["p_error"]) < 0.05 * sensors["p_error"] + rounded
     share = sensors["loss"]
     assert abs((~known).mean() - share) <= 4 * np.sqrt(share * (1 - share) / known.size)
