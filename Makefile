@@ -27,10 +27,10 @@ demo: setup ## a simulated day of the MV scenario, its summary, and how to look 
 	@echo
 	@echo "See it in the dashboard:  $(BIN)/vpp dash $$(ls -dt runs/$(DEMO)-* | head -n 1)"
 
-test: setup ## all tests but the long ones, house rules included (under 10 minutes)
+test: setup ## all tests but the long ones, house rules included (about 20 minutes)
 	@$(PYTEST)
 
-test-long: setup ## all tests (up to 60 minutes)
+test-long: setup ## all tests (hours: parity over each protocol is an hour of ticks)
 	@$(PYTEST) -m "long or not long"
 
 bench: setup ## every benchmark, each as ratios against a named peer

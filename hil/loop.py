@@ -6,6 +6,7 @@ is measured; deadlines that passed meanwhile are left out and counted: ticks nev
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -113,6 +114,14 @@ class Loop:
 
     async def run(self, ticks: int | None = None) -> Timing:
         """Run until ``ticks`` deadlines have come (None: until `stopping` is set); the first is now."""
+        gc.collect()
+        gc.freeze()  # what exists by now is not looked through again while ticks are due
+        try:
+            return await self._run(ticks)
+        finally:
+            gc.unfreeze()
+
+    async def _run(self, ticks: int | None) -> Timing:
         dt_ns, begin = self.chain.dt_ns, self.pace()
         k = 0
         while not self.stopping and (ticks is None or k < ticks):
