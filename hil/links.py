@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from vpp.kernel.errors import LinkError
@@ -132,26 +133,32 @@ class Scheme:
     maps: Mapping[str, str] = field(default_factory=dict)
 
 
+def _later(what: str) -> Callable[..., Any]:
+    """What ``module:name`` is, loaded when it is called: some stacks need an extra."""
+    module, _, name = what.partition(":")
+
+    def call(*args: Any, **more: Any) -> Any:
+        return getattr(import_module(module), name)(*args, **more)
+
+    return call
+
+
+def _link(what: str) -> MakeLink:
+    made = _later(what)
+    return lambda table, where, name, clock: made(table, (where.host, where.port), clock=clock, name=name, tls=where.tls)
+
+
+def _served(what: str) -> MakeServed:
+    made = _later(what)
+    return lambda table, address, unit, clock, tls: made(table, address, clock=clock, tls=tls)
+
+
 def _modbus_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
     from vpp.wire.modbus.channel import TcpChannel
     from vpp.wire.modbus.client import ModbusLink
 
     channel = TcpChannel(where.host, where.port, tls=where.tls, in_flight=PIPELINE if where.emulated else 1)
     return ModbusLink(table, channel, clock=clock, name=name)
-
-
-def _modbus_served(
-    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
-) -> Served:
-    from vpp.wire.modbus.served import ModbusServed
-
-    return ModbusServed(table, address, clock=clock, tls=tls)
-
-
-def _modbus_parse(point: Point) -> object:
-    from vpp.wire.modbus.address import parse
-
-    return parse(point)
 
 
 def _dnp3_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
@@ -167,87 +174,28 @@ def _dnp3_served(table: PointTable, address: tuple[str, int], unit: int, clock: 
     return Dnp3Served(table, address, clock=clock, outstation=unit, tls=tls)
 
 
-def _dnp3_parse(point: Point) -> object:
-    from vpp.wire.dnp3.address import parse
-
-    return parse(point)
-
-
-def _dnp3_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
-    from vpp.wire.dnp3.quality import carried
-
-    return carried(table, rows, quality)
-
-
-def _iec104_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
-    from vpp.wire.iec104.client import Iec104Link
-
-    return Iec104Link(table, (where.host, where.port), clock=clock, name=name, tls=where.tls)
-
-
-def _iec104_served(
-    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
-) -> Served:
-    from vpp.wire.iec104.server import Iec104Served
-
-    return Iec104Served(table, address, clock=clock, tls=tls)
-
-
-def _iec104_parse(point: Point) -> object:
-    from vpp.wire.iec104.points import parse
-
-    return parse(point)
-
-
-def _iec104_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
-    from vpp.wire.iec104.points import carried
-
-    return carried(table, rows, quality)
-
-
-def _iec61850_link(table: PointTable, where: Where, name: str, clock: WallClock) -> Link:
-    from vpp.wire.iec61850.client import Iec61850Link
-
-    return Iec61850Link(table, (where.host, where.port), clock=clock, name=name, tls=where.tls)
-
-
-def _iec61850_served(
-    table: PointTable, address: tuple[str, int], unit: int, clock: WallClock, tls: ssl.SSLContext | None
-) -> Served:
-    from vpp.wire.iec61850.server import Iec61850Served
-
-    return Iec61850Served(table, address, clock=clock, tls=tls)
-
-
-def _iec61850_parse(point: Point) -> object:
-    from vpp.wire.iec61850.address import parse
-
-    return parse(point)
-
-
-def _iec61850_carried(table: PointTable, rows: IntArray, quality: ByteArray) -> ByteArray:
-    from vpp.wire.iec61850.quality import carried
-
-    return carried(table, rows, quality)
-
-
 _SUNSPEC_MAPS: Final = {"pv": "sunspec-inverter", "wind": "sunspec-inverter", "battery": "sunspec-battery"}
 _PARKS: Final = {"pv": "park_104", "wind": "park_104"}
 _DERS: Final = {"pv": "der_61850", "wind": "der_61850", "battery": "der_61850"}
-# The stacks are loaded when a link is made: some need an extra.
+_MODBUS: Final = _modbus_link, _served("vpp.wire.modbus.served:ModbusServed"), _later("vpp.wire.modbus.address:parse")
 SCHEMES: Final[dict[str, Scheme]] = {
-    "modbus": Scheme("modbus", 502, 1, range(256), "unit", _modbus_link, _modbus_served, _modbus_parse),
-    "sunspec": Scheme("modbus", 502, 1, range(256), "unit", _modbus_link, _modbus_served, _modbus_parse, maps=_SUNSPEC_MAPS),
+    "modbus": Scheme("modbus", 502, 1, range(256), "unit", *_MODBUS),
+    "sunspec": Scheme("modbus", 502, 1, range(256), "unit", *_MODBUS, maps=_SUNSPEC_MAPS),
     "dnp3": Scheme(
-        "dnp3", 20000, 10, range(65520), "outstation", _dnp3_link, _dnp3_served, _dnp3_parse, _dnp3_carried,
+        "dnp3", 20000, 10, range(65520), "outstation", _dnp3_link, _dnp3_served,
+        _later("vpp.wire.dnp3.address:parse"), _later("vpp.wire.dnp3.quality:carried"),
         shared=False, reports=True, maps={"battery": "mesa_der"},
     ),
     "iec104": Scheme(
-        "iec104", 2404, 1, range(1, 65535), "station", _iec104_link, _iec104_served, _iec104_parse, _iec104_carried,
+        "iec104", 2404, 1, range(1, 65535), "station",
+        _link("vpp.wire.iec104.client:Iec104Link"), _served("vpp.wire.iec104.server:Iec104Served"),
+        _later("vpp.wire.iec104.points:parse"), _later("vpp.wire.iec104.points:carried"),
         reports=True, maps=_PARKS,
     ),
     "iec61850": Scheme(
-        "iec61850", 102, 1, range(1, 10000), "device", _iec61850_link, _iec61850_served, _iec61850_parse, _iec61850_carried,
+        "iec61850", 102, 1, range(1, 10000), "device",
+        _link("vpp.wire.iec61850.client:Iec61850Link"), _served("vpp.wire.iec61850.server:Iec61850Served"),
+        _later("vpp.wire.iec61850.address:parse"), _later("vpp.wire.iec61850.quality:carried"),
         reports=True, maps=_DERS,
     ),
 }  # fmt: skip
