@@ -270,3 +270,18 @@ class StateBoard:
             self.state = state
             for watcher in self.watchers:
                 watcher(state, reason)
+
+
+class Watched:
+    """The part of every client that tells its state, from the board on which the client notes it."""
+
+    _board: StateBoard
+
+    @property
+    def state(self) -> LinkState:
+        """Where it stands."""
+        return self._board.state
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have every change of state told."""
+        self._board.watchers.append(watcher)

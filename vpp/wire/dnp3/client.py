@@ -19,7 +19,7 @@ from vpp.wire.clock import WallClock
 from vpp.wire.dnp3.address import Kind, parse, rows_by_address
 from vpp.wire.dnp3.quality import FROM_FLAGS, STATUSES
 from vpp.wire.feed import Feeds
-from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
+from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watched
 from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
 from vpp.wire.tunnel import Tunnel
@@ -41,7 +41,7 @@ class Session:
     answer_s: float = 1.0
 
 
-class Dnp3Link:
+class Dnp3Link(Watched):
     """`vpp.wire.link.Link` as a DNP3 master."""
 
     def __init__(
@@ -77,15 +77,6 @@ class Dnp3Link:
         self._started: asyncio.Future[None] | None = None
         self._needs_time = False
         self._setting: asyncio.Task[None] | None = None
-
-    @property
-    def state(self) -> LinkState:
-        """Where it stands."""
-        return self._board.state
-
-    def watch(self, watcher: Watcher) -> None:
-        """Have every change of state told."""
-        self._board.watchers.append(watcher)
 
     async def connect(self, timeout_s: float = TIMEOUT_S) -> None:
         """Open the channel, and have the first picture (the startup integrity poll). Raises `LinkError`."""

@@ -20,7 +20,7 @@ from vpp.wire.iec104.asdu import Asdu, Cause, Kind, Object
 from vpp.wire.iec104.connection import STARTDT, STARTDT_CON, TESTFR, TESTFR_CON, Connection, Parameters
 from vpp.wire.iec104.interrogation import STATUSES, Interrogation
 from vpp.wire.iec104.points import FROM_OCTET, QUALITY_BITS, parse, rows_by_place
-from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
+from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watched
 from vpp.wire.logs import LinkLog
 from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
@@ -28,7 +28,7 @@ from vpp.wire.points import PointTable
 Key = tuple[int, int, int]  # type, station, object
 
 
-class Iec104Link:
+class Iec104Link(Watched):
     """`vpp.wire.link.Link` on IEC 60870-5-104, over one connection or a redundancy group of several."""
 
     def __init__(
@@ -74,15 +74,6 @@ class Iec104Link:
         self._waiting: dict[Key, asyncio.Future[Asdu]] = {}
         self._tested: list[tuple[float, asyncio.Future[None]]] = []  # heartbeats: asked when
         self._again: asyncio.Task[None] | None = None
-
-    @property
-    def state(self) -> LinkState:
-        """Where it stands."""
-        return self._board.state
-
-    def watch(self, watcher: Watcher) -> None:
-        """Have every change of state told."""
-        self._board.watchers.append(watcher)
 
     async def connect(self, timeout_s: float = TIMEOUT_S) -> None:
         """Connect to every address of the group, and start data transfer on the first that can. Raises `LinkError`."""

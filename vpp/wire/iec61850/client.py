@@ -24,7 +24,7 @@ from vpp.wire.iec61850.mms import Mms
 from vpp.wire.iec61850.quality import ACCESS_BASE, NON_EXISTENT, quality_of, time_of
 from vpp.wire.iec61850.reports import Sample, Subscriptions, Told
 from vpp.wire.iec61850.values import data_of, raw_of
-from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
+from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watched
 from vpp.wire.logs import LinkLog
 from vpp.wire.picture import Picture
 from vpp.wire.points import PointTable
@@ -32,7 +32,7 @@ from vpp.wire.points import PointTable
 KINDS: Final = {"buffered": ("BR", "RP"), "unbuffered": ("RP", "BR"), "none": ()}
 
 
-class Iec61850Link:
+class Iec61850Link(Watched):
     """`vpp.wire.link.Link` on IEC 61850 MMS."""
 
     def __init__(
@@ -71,15 +71,6 @@ class Iec61850Link:
         self._one_at_a_time = asyncio.Lock()
         self._lost_rows: set[int] = set()
         self._reading: asyncio.Task[None] | None = None
-
-    @property
-    def state(self) -> LinkState:
-        """Where it stands."""
-        return self._board.state
-
-    def watch(self, watcher: Watcher) -> None:
-        """Have every change of state told."""
-        self._board.watchers.append(watcher)
 
     async def connect(self, timeout_s: float = TIMEOUT_S) -> None:
         """Associate, and learn from the server's types where every point lies. Raises `LinkError`."""

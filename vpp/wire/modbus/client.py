@@ -12,7 +12,7 @@ from vpp.kernel import quality as q
 from vpp.kernel.errors import LinkError
 from vpp.kernel.signals import ByteArray, FloatArray, IntArray
 from vpp.wire.clock import WallClock
-from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watcher
+from vpp.wire.link import TIMEOUT_S, Batch, LinkState, Mode, Outcome, StateBoard, Status, Watched
 from vpp.wire.modbus.address import Codec, parse
 from vpp.wire.modbus.channel import Channel
 from vpp.wire.modbus.pdu import Code, ModbusError, Words, ask_read, ask_write, told, told_values
@@ -33,7 +33,7 @@ DIVISIBLE: Final = (Code.ILLEGAL_FUNCTION, Code.ILLEGAL_ADDRESS, Code.ILLEGAL_VA
 SILENT: Final = (Code.ACKNOWLEDGE, Code.BUSY, Code.GATEWAY_PATH, Code.GATEWAY_TARGET)
 
 
-class ModbusLink:
+class ModbusLink(Watched):
     """`vpp.wire.link.Link` on Modbus. There is no source time, no select and no clock."""
 
     def __init__(
@@ -57,15 +57,6 @@ class ModbusLink:
         self._plans: dict[bytes, Plan] = {}
         self._lost = asyncio.Event()
         self._writable = np.array(["w" in p.access for p in table.points], np.bool_)
-
-    @property
-    def state(self) -> LinkState:
-        """Where it stands."""
-        return self._board.state
-
-    def watch(self, watcher: Watcher) -> None:
-        """Have every change of state told."""
-        self._board.watchers.append(watcher)
 
     async def connect(self, timeout_s: float = TIMEOUT_S) -> None:
         """Connect once. Raises `LinkError`."""
